@@ -1,0 +1,87 @@
+"""Checks of scalar parameters, with messages that name the parameter and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from castile.errors import InputError, InputTypeError
+
+# How other libraries call the same thing.
+_SYNONYMS = {
+    "rcut": "cutoff",
+    "r_cut": "cutoff",
+    "rc": "cutoff",
+    "radius": "cutoff",
+    "interaction_cutoff": "cutoff",
+    "nmax": "n_max",
+    "max_radial": "n_max",
+    "lmax": "l_max",
+    "max_angular": "l_max",
+    "atom_sigma": "sigma",
+    "gaussian_sigma_constant": "sigma",
+    "atomic_gaussian_width": "sigma",
+    "rbf": "radial_basis",
+    "cutoff_smooth_width": "cutoff_width",
+    "cutoff_transition_width": "cutoff_width",
+    "center_atom_weight": "center_weight",
+    "central_weight": "center_weight",
+    "elements": "species",
+    "symbols": "species",
+    "normalise": "normalize",
+}
+
+
+def reject_unknown(unknown: Mapping[str, Any], known: Iterable[str], owner: str) -> None:
+    """Raise for keyword arguments that do not exist, with the name that was probably meant."""
+    for name in unknown:
+        close = difflib.get_close_matches(name, list(known), n=1)
+        meant = _SYNONYMS.get(name.lower(), close[0] if close else None)
+        hint = f"; did you mean {meant}?" if meant in set(known) else ""
+        raise InputTypeError(f"{owner} has no parameter {name!r}{hint}")
+
+
+def real(name: str, value: Any, unit: str = "") -> float:
+    """Return a finite real number as float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InputTypeError(f"{name} must be a number{unit}, got {value!r}")
+    if not np.isfinite(value):
+        raise InputError(f"{name} must be a finite number{unit}, got {value!r}")
+    return float(value)
+
+
+def positive_length(name: str, value: Any) -> float:
+    """Return a positive length in Å."""
+    number = real(name, value, " in Å")
+    if number <= 0.0:
+        raise InputError(f"{name} must be a positive length in Å, got {value!r}")
+    return number
+
+
+def integer(name: str, value: Any, lowest: int) -> int:
+    """Return an integer that is not below ``lowest``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InputTypeError(f"{name} must be an integer, got {value!r}")
+    if value < lowest:
+        raise InputError(f"{name} must be {lowest} or more, got {value}")
+    return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return a truth value."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputTypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def choice(name: str, value: Any, allowed: Iterable[Any]) -> Any:
+    """Return one of the allowed values."""
+    options = list(allowed)
+    if not any(value is option or (isinstance(value, str) and value == option) for option in options):
+        listed = ", ".join(repr(option) for option in options)
+        raise InputError(f"{name} must be one of {listed}, got {value!r}")
+    return value

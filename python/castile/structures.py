@@ -1,0 +1,238 @@
+"""From ``ase.Atoms`` to the contiguous arrays of the core: the only converter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from castile import _core
+from castile.errors import InputError, InputTypeError, UnknownSpeciesError
+
+__all__ = ["StructureArrays", "as_frames", "as_structure_arrays", "species_table"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_SMALLEST_VOLUME_RATIO = 1e-10  # |det| of the unit cell vectors, below which a cell counts as flat
+
+
+@dataclass(frozen=True)
+class StructureArrays:
+    """Many structures behind each other, checked and contiguous.
+
+    Attributes
+    ----------
+    positions : ndarray of shape (n_atoms, 3)
+        Cartesian positions of all frames' atoms in Å.
+    numbers : ndarray of shape (n_atoms,)
+        Atomic numbers.
+    cells : ndarray of shape (n_frames, 3, 3)
+        Cell vectors as rows, Å; zero rows where there is none.
+    pbc : ndarray of shape (n_frames, 3)
+        True along periodic axes.
+    atom_offsets : ndarray of shape (n_frames + 1,)
+        The atoms of frame ``f`` are ``atom_offsets[f]:atom_offsets[f + 1]``.
+    """
+
+    positions: FloatArray
+    numbers: IntArray
+    cells: FloatArray
+    pbc: npt.NDArray[np.bool_]
+    atom_offsets: IntArray
+
+    @property
+    def n_frames(self) -> int:
+        """Number of structures."""
+        return len(self.cells)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of all structures together."""
+        return len(self.positions)
+
+    def frame_of_atoms(self) -> IntArray:
+        """Return the frame that each atom belongs to, shape (n_atoms,)."""
+        return np.repeat(np.arange(self.n_frames), np.diff(self.atom_offsets))
+
+    def slice(self, start: int, stop: int) -> StructureArrays:
+        """Return frames ``start`` to ``stop`` as views."""
+        first, last = self.atom_offsets[start], self.atom_offsets[stop]
+        return StructureArrays(
+            self.positions[first:last],
+            self.numbers[first:last],
+            self.cells[start:stop],
+            self.pbc[start:stop],
+            self.atom_offsets[start : stop + 1] - first,
+        )
+
+    def to_core(self, species_of_number: npt.NDArray[np.int32]) -> _core.Structures:
+        """Return the structures for the compiled core, with atomic numbers mapped to indices."""
+        return _core.Structures(
+            self.positions, species_of_number[self.numbers], self.cells, self.pbc, self.atom_offsets
+        )
+
+
+def as_frames(frames: Any) -> list[Atoms]:
+    """Return the user's frames as a list of ``ase.Atoms``.
+
+    Parameters
+    ----------
+    frames : ase.Atoms, pymatgen Structure or Molecule, or an iterable of them
+        An ``Atoms`` counts as one frame, although one can iterate over it.
+
+    Raises
+    ------
+    InputTypeError
+        If something else than a structure is found.
+    """
+    if isinstance(frames, Atoms) or _is_pymatgen(frames):
+        return [_as_atoms(frames, 0)]
+    if isinstance(frames, (str, bytes)) or not isinstance(frames, Iterable):
+        raise InputTypeError(
+            f"frames must be ase.Atoms or a sequence of them, got {type(frames).__name__}; "
+            "read files with ase.io.read(path, ':')"
+        )
+    return [_as_atoms(frame, index) for index, frame in enumerate(frames)]
+
+
+def _is_pymatgen(frame: Any) -> bool:
+    return type(frame).__module__.startswith("pymatgen.") and hasattr(frame, "to_ase_atoms")
+
+
+def _as_atoms(frame: Any, index: int) -> Atoms:
+    if isinstance(frame, Atoms):
+        return frame
+    if _is_pymatgen(frame):
+        return cast(Atoms, frame.to_ase_atoms())
+    raise InputTypeError(
+        f"frames[{index}] must be an ase.Atoms or a pymatgen Structure, got {type(frame).__name__}"
+    )
+
+
+def as_structure_arrays(frames: Any) -> StructureArrays:
+    """Convert and check frames.
+
+    Parameters
+    ----------
+    frames : ase.Atoms or a sequence of them
+        Positions may lie outside the cell. A periodic axis needs a cell vector.
+
+    Returns
+    -------
+    StructureArrays
+
+    Raises
+    ------
+    InputTypeError
+        If something else than structures is given.
+    InputError
+        For positions or cells that are not finite, a periodic axis without a cell vector, or periodic
+        cell vectors that span no volume. The message names the frame and the atom.
+    """
+    atoms_list = as_frames(frames)
+    n_frames = len(atoms_list)
+    offsets = np.zeros(n_frames + 1, dtype=np.int64)
+    np.cumsum([len(atoms) for atoms in atoms_list], out=offsets[1:])
+    positions = np.empty((offsets[-1], 3))
+    numbers = np.empty(offsets[-1], dtype=np.int64)
+    cells = np.empty((n_frames, 3, 3))
+    pbc = np.empty((n_frames, 3), dtype=bool)
+    for index, atoms in enumerate(atoms_list):
+        own = slice(offsets[index], offsets[index + 1])
+        positions[own] = atoms.positions
+        numbers[own] = atoms.numbers
+        cells[index] = atoms.cell.array
+        pbc[index] = atoms.pbc
+    arrays = StructureArrays(positions, numbers, cells, pbc, offsets)
+    _check_finite(arrays)
+    _check_cells(arrays)
+    return arrays
+
+
+def _check_finite(arrays: StructureArrays) -> None:
+    if not np.isfinite(arrays.positions).all():
+        atom = int(np.flatnonzero(~np.isfinite(arrays.positions).all(axis=1))[0])
+        frame = int(np.searchsorted(arrays.atom_offsets, atom, side="right")) - 1
+        raise InputError(
+            f"the position of atom {atom - arrays.atom_offsets[frame]} of frame {frame} is not finite: "
+            f"{arrays.positions[atom].tolist()}; remove or repair that structure"
+        )
+    if not np.isfinite(arrays.cells).all():
+        frame = int(np.flatnonzero(~np.isfinite(arrays.cells).all(axis=(1, 2)))[0])
+        raise InputError(
+            f"the cell of frame {frame} is not finite: {arrays.cells[frame].tolist()}"
+        )
+    unknown = (arrays.numbers < 0) | (arrays.numbers >= len(chemical_symbols))
+    if unknown.any():
+        atom = int(np.flatnonzero(unknown)[0])
+        frame = int(np.searchsorted(arrays.atom_offsets, atom, side="right")) - 1
+        raise InputError(
+            f"atom {atom - arrays.atom_offsets[frame]} of frame {frame} has atomic number "
+            f"{arrays.numbers[atom]}; it must lie between 0 and {len(chemical_symbols) - 1}"
+        )
+
+
+def _check_cells(arrays: StructureArrays) -> None:
+    lengths = np.linalg.norm(arrays.cells, axis=2)
+    missing = arrays.pbc & (lengths == 0.0)
+    if missing.any():
+        frame, axis = (int(value) for value in np.argwhere(missing)[0])
+        raise InputError(
+            f"frame {frame} is periodic along axis {axis} but has no cell vector there; "
+            "set atoms.cell, or set atoms.pbc to False along that axis"
+        )
+    unit = arrays.cells / np.where(lengths > 0.0, lengths, 1.0)[:, :, None]
+    # The Gram determinant of the periodic vectors alone: the others are free.
+    gram = np.einsum("fia,fja->fij", unit, unit)
+    both = arrays.pbc[:, :, None] & arrays.pbc[:, None, :]
+    gram = np.where(both, gram, np.eye(3))
+    flat = np.linalg.det(gram) < _SMALLEST_VOLUME_RATIO**2
+    if flat.any():
+        frame = int(np.flatnonzero(flat)[0])
+        raise InputError(
+            f"the periodic cell vectors of frame {frame} span no volume: "
+            f"{arrays.cells[frame].tolist()}; check atoms.cell, or set atoms.pbc to False"
+        )
+
+
+def species_table(
+    species: Sequence[str], numbers_present: IntArray, what: str
+) -> npt.NDArray[np.int32]:
+    """Return the map from atomic number to dense species index.
+
+    Parameters
+    ----------
+    species : sequence of str
+        Chemical symbols, sorted by atomic number.
+    numbers_present : ndarray of int
+        Atomic numbers of the structures that the map will be used on.
+    what : str
+        Who asks, for the message.
+
+    Returns
+    -------
+    ndarray of shape (119,), int32
+        -1 for species that are not in the list.
+
+    Raises
+    ------
+    UnknownSpeciesError
+        If a number is present whose symbol is not in ``species``.
+    """
+    table = np.full(len(chemical_symbols), -1, dtype=np.int32)
+    for index, symbol in enumerate(species):
+        table[chemical_symbols.index(symbol)] = index
+    absent = np.unique(numbers_present[table[numbers_present] < 0])
+    if absent.size:
+        names = ", ".join(chemical_symbols[number] for number in absent)
+        raise UnknownSpeciesError(
+            f"{what} knows the species {', '.join(species)}, but the frames also hold {names}; "
+            f"add them to species=, or fit on frames that hold them"
+        )
+    return table
