@@ -1,0 +1,314 @@
+#include "castile/descriptors/density_expansion.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "castile/math/spherical_harmonics.hpp"
+#include "simd/kernels.hpp"
+
+namespace castile {
+namespace {
+
+using simd::lanes;
+
+constexpr int weights_stride = max_hermite_weights;
+/// Closer than this a neighbor has no direction; the limits of value and gradient are used instead.
+constexpr double no_direction_below = 1e-8;
+
+CutoffFunction make_cutoff_function(const DensityExpansionParameters& p) {
+  return {cutoff_function_kind(p.cutoff_function), p.radial.cutoff, p.cutoff_width};
+}
+
+template <typename T>
+std::size_t round_up_to_lanes(std::int64_t count) {
+  return static_cast<std::size_t>((count + lanes<T> - 1) / lanes<T> * lanes<T>);
+}
+
+template <typename T>
+simd::RadialTableView<T> table_view(const SplinedBasis<T>& radial) {
+  return {radial.data(), radial.row_length(), hermite_orders(radial.form()), radial.n_padded()};
+}
+
+template <typename T>
+simd::NeighborBlocks<T> neighbor_blocks(const Environment<T>& e, std::int64_t first, std::int64_t count) {
+  const std::int64_t n_blocks = (count + lanes<T> - 1) / lanes<T>;
+  return {n_blocks,
+          e.x.data() + first,
+          e.y.data() + first,
+          e.z.data() + first,
+          e.inverse_distance.data() + first,
+          e.row.data() + first,
+          e.weights.data() + first * weights_stride,
+          e.gradient_weights.data() + first * weights_stride,
+          e.derivative_weights.data() + first * weights_stride};
+}
+
+template <typename T>
+void reserve(std::vector<T>& buffer, std::int64_t size) {
+  if (buffer.size() < static_cast<std::size_t>(size)) buffer.resize(static_cast<std::size_t>(size));
+}
+
+template <typename T>
+void resize_slots(Environment<T>& e, std::size_t n_slots) {
+  e.pair.assign(n_slots, -1);
+  // Padding: any unit vector, weight zero.
+  e.x.assign(n_slots, T(0));
+  e.y.assign(n_slots, T(0));
+  e.z.assign(n_slots, T(1));
+  e.inverse_distance.assign(n_slots, T(1));
+  e.row.assign(n_slots, 0);
+  for (auto* weights : {&e.weights, &e.gradient_weights, &e.derivative_weights}) {
+    weights->assign(n_slots * weights_stride, T(0));
+  }
+}
+
+template <typename T>
+void fill_slot(Environment<T>& e, std::size_t slot, const std::array<double, 3>& D, double d,
+               const SplinedBasis<T>& radial) {
+  const bool has_direction = d >= no_direction_below;
+  const double inverse = has_direction ? 1.0 / d : 1.0;
+  if (has_direction) {
+    e.x[slot] = static_cast<T>(D[0] * inverse);
+    e.y[slot] = static_cast<T>(D[1] * inverse);
+    e.z[slot] = static_cast<T>(D[2] * inverse);
+    e.inverse_distance[slot] = static_cast<T>(inverse);
+  }
+  const RadialWeights w = radial.weights(has_direction ? d : 0.0);
+  e.row[slot] = w.row;
+  for (int k = 0; k < 2 * hermite_orders(radial.form()); ++k) {
+    const std::size_t entry = slot * weights_stride + static_cast<std::size_t>(k);
+    e.weights[entry] = static_cast<T>(w.value[k]);
+    e.derivative_weights[entry] = static_cast<T>(w.derivative[k]);
+    // At distance zero R/r -> R', which l = 1 alone has; with 1/r set to one this is the exact limit.
+    e.gradient_weights[entry] = has_direction ? e.weights[entry] : e.derivative_weights[entry];
+  }
+}
+
+}  // namespace
+
+template <typename T>
+DensityExpansion<T>::DensityExpansion(const DensityExpansionParameters& parameters)
+    : parameters_(parameters),
+      radial_(*make_radial_basis(parameters.radial), make_cutoff_function(parameters), parameters.accuracy) {
+  for (const double factor : monic_to_orthonormal(l_max())) factors_.push_back(static_cast<T>(factor));
+  const auto size = static_cast<std::size_t>((l_max() + 1) * n_max());
+  std::vector<double> values(2 * size);
+  radial_.evaluate(0.0, values.data(), values.data() + size);
+  center_term_.assign(static_cast<std::size_t>(radial_.n_padded()), T(0));
+  for (std::size_t n = 0; n < static_cast<std::size_t>(n_max()); ++n) {
+    center_term_[n] = static_cast<T>(parameters.center_weight * values[n]) * factors_[0];
+  }
+}
+
+template <typename T>
+void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t first, std::int64_t last,
+                                           const std::int32_t* species, std::int32_t n_species,
+                                           std::int32_t own_species, Environment<T>& environment,
+                                           ExpansionScratch<T>& scratch) const {
+  auto& count = scratch.species_count;
+  count.assign(static_cast<std::size_t>(n_species), 0);
+  const auto species_of = [&](std::int64_t pair) {
+    return static_cast<std::size_t>(species[pairs.j[static_cast<std::size_t>(pair)]]);
+  };
+  for (std::int64_t pair = first; pair < last; ++pair) ++count[species_of(pair)];
+
+  const bool has_own_term = own_species >= 0 && parameters_.center_weight != 0.0;
+  environment.species.clear();
+  environment.groups.clear();
+  environment.own_channel = -1;
+  auto& next_slot = scratch.species_slot;
+  next_slot.assign(static_cast<std::size_t>(n_species), 0);
+  std::size_t n_slots = 0;
+  for (std::int32_t s = 0; s < n_species; ++s) {
+    const bool own = has_own_term && s == own_species;
+    const std::int64_t n_neighbors = count[static_cast<std::size_t>(s)];
+    if (n_neighbors == 0 && !own) continue;
+    if (own) environment.own_channel = static_cast<int>(environment.species.size());
+    environment.species.push_back(s);
+    environment.groups.push_back({static_cast<std::int64_t>(n_slots), n_neighbors});
+    next_slot[static_cast<std::size_t>(s)] = static_cast<std::int64_t>(n_slots);
+    n_slots += round_up_to_lanes<T>(n_neighbors);
+  }
+
+  resize_slots(environment, n_slots);
+  for (std::int64_t pair = first; pair < last; ++pair) {
+    const auto slot = static_cast<std::size_t>(next_slot[species_of(pair)]++);
+    const auto index = static_cast<std::size_t>(pair);
+    environment.pair[slot] = pair - first;
+    fill_slot(environment, slot, pairs.D[index], pairs.d[index], radial_);
+  }
+}
+
+template <typename T>
+void DensityExpansion<T>::resize_like(const Environment<T>& environment, Coefficients<T>& c) const {
+  c.species = environment.species;
+  c.l_max = l_max();
+  c.n_max = n_max();
+  c.n_padded = radial_.n_padded();
+  c.values.assign(factors_.size() * static_cast<std::size_t>(c.stride()), T(0));
+}
+
+template <typename T>
+void DensityExpansion<T>::apply_factors(Coefficients<T>& c) const {
+  const auto stride = static_cast<std::size_t>(c.stride());
+  for (std::size_t lm = 0; lm < factors_.size(); ++lm) {
+    for (std::size_t q = 0; q < stride; ++q) c.values[lm * stride + q] *= factors_[lm];
+  }
+}
+
+template <typename T>
+void DensityExpansion<T>::expand(const Environment<T>& environment, Coefficients<T>& c,
+                                 ExpansionScratch<T>& scratch) const {
+  const auto& kernels = simd::kernels<T>();
+  const auto table = table_view(radial_);
+  resize_like(environment, c);
+  reserve(scratch.Y, chunk_size * n_lm(l_max()));
+  reserve(scratch.R, chunk_size * table.row_length);
+  for (int channel = 0; channel < c.n_channels(); ++channel) {
+    const auto group = environment.groups[static_cast<std::size_t>(channel)];
+    for (std::int64_t start = 0; start < group.count; start += chunk_size) {
+      const std::int64_t first = group.first_slot + start;
+      const std::int64_t count = std::min(chunk_size, group.count - start);
+      const auto neighbors = neighbor_blocks(environment, first, count);
+      kernels.harmonics(l_max(), neighbors, scratch.Y.data());
+      kernels.radial(table, count, neighbors.row, neighbors.weights, scratch.R.data());
+      kernels.accumulate(l_max(), c.n_padded, count, scratch.Y.data(), scratch.R.data(), c.channel(channel),
+                         c.stride());
+    }
+  }
+  apply_factors(c);
+  if (environment.own_channel >= 0) {
+    T* own = c.channel(environment.own_channel);
+    for (std::size_t n = 0; n < center_term_.size(); ++n) own[n] += center_term_[n];
+  }
+}
+
+template <typename T>
+void DensityExpansion<T>::expand_jvp(const Environment<T>& environment, const double* dD, Coefficients<T>& c_dot,
+                                     ExpansionScratch<T>& scratch) const {
+  constexpr int W = lanes<T>;
+  const auto& kernels = simd::kernels<T>();
+  const auto table = table_view(radial_);
+  const std::int64_t harmonics_size = n_lm(l_max());
+  resize_like(environment, c_dot);
+  reserve(scratch.Y, chunk_size * harmonics_size);
+  reserve(scratch.dY, 3 * chunk_size * harmonics_size);
+  reserve(scratch.R, chunk_size * table.row_length);
+  reserve(scratch.weights, chunk_size * weights_stride);
+  for (int channel = 0; channel < c_dot.n_channels(); ++channel) {
+    const auto group = environment.groups[static_cast<std::size_t>(channel)];
+    for (std::int64_t start = 0; start < group.count; start += chunk_size) {
+      const std::int64_t first = group.first_slot + start;
+      const std::int64_t count = std::min(chunk_size, group.count - start);
+      const auto neighbors = neighbor_blocks(environment, first, count);
+      kernels.harmonics(l_max(), neighbors, scratch.Y.data());
+      kernels.harmonics_gradients(l_max(), neighbors, scratch.dY.data());
+
+      // First term: R' (u·dD) Y. The factor u·dD goes into the interpolation weights.
+      std::array<T, 3 * chunk_size> velocity{};
+      for (std::int64_t k = 0; k < count; ++k) {
+        const auto slot = static_cast<std::size_t>(first + k);
+        const double* dv = dD + 3 * environment.pair[slot];
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+          velocity[axis * chunk_size + static_cast<std::size_t>(k)] = static_cast<T>(dv[axis]);
+        }
+        const T along = environment.x[slot] * static_cast<T>(dv[0]) + environment.y[slot] * static_cast<T>(dv[1]) +
+                        environment.z[slot] * static_cast<T>(dv[2]);
+        for (int w = 0; w < weights_stride; ++w) {
+          scratch.weights[static_cast<std::size_t>(k * weights_stride + w)] =
+              neighbors.derivative_weights[k * weights_stride + w] * along;
+        }
+      }
+      kernels.radial(table, count, neighbors.row, scratch.weights.data(), scratch.R.data());
+      kernels.accumulate(l_max(), c_dot.n_padded, count, scratch.Y.data(), scratch.R.data(), c_dot.channel(channel),
+                         c_dot.stride());
+
+      // Second term: R (∇Y·dD), which takes the place of Y.
+      for (std::int64_t block = 0; block < neighbors.n_blocks; ++block) {
+        const T* gradient = scratch.dY.data() + block * 3 * harmonics_size * W;
+        T* out = scratch.Y.data() + block * harmonics_size * W;
+        for (std::int64_t lm = 0; lm < harmonics_size; ++lm) {
+          for (int lane = 0; lane < W; ++lane) {
+            T sum = T(0);
+            for (std::int64_t axis = 0; axis < 3; ++axis) {
+              sum += gradient[(axis * harmonics_size + lm) * W + lane] *
+                     velocity[static_cast<std::size_t>(axis * chunk_size + block * W + lane)];
+            }
+            out[lm * W + lane] = sum;
+          }
+        }
+      }
+      kernels.radial(table, count, neighbors.row, neighbors.gradient_weights, scratch.R.data());
+      kernels.accumulate(l_max(), c_dot.n_padded, count, scratch.Y.data(), scratch.R.data(), c_dot.channel(channel),
+                         c_dot.stride());
+    }
+  }
+  apply_factors(c_dot);
+}
+
+template <typename T>
+void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const std::vector<T>& grad_c, double* grad_D,
+                                     ExpansionScratch<T>& scratch) const {
+  constexpr std::int64_t W = lanes<T>;
+  const auto& kernels = simd::kernels<T>();
+  const auto table = table_view(radial_);
+  const std::int64_t n_padded = radial_.n_padded();
+  const auto stride = static_cast<std::int64_t>(environment.species.size()) * n_padded;
+  reserve(scratch.scaled, n_lm(l_max()) * stride);
+  for (std::size_t lm = 0; lm < factors_.size(); ++lm) {
+    for (std::size_t q = 0; q < static_cast<std::size_t>(stride); ++q) {
+      const std::size_t entry = lm * static_cast<std::size_t>(stride) + q;
+      scratch.scaled[entry] = factors_[lm] * grad_c[entry];
+    }
+  }
+  reserve(scratch.kernel, simd::pair_gradients_scratch<T>(l_max(), table.row_length));
+  for (std::size_t channel = 0; channel < environment.groups.size(); ++channel) {
+    const auto group = environment.groups[channel];
+    const auto neighbors = neighbor_blocks(environment, group.first_slot, group.count);
+    reserve(scratch.gradients, 3 * neighbors.n_blocks * W);
+    kernels.pair_gradients(l_max(), table, neighbors, scratch.scaled.data() + static_cast<std::int64_t>(channel) * n_padded,
+                           stride, scratch.gradients.data(), scratch.kernel.data());
+    for (std::int64_t k = 0; k < group.count; ++k) {
+      const T* f = scratch.gradients.data() + k / W * 3 * W + k % W;
+      double* out = grad_D + 3 * environment.pair[static_cast<std::size_t>(group.first_slot + k)];
+      for (int axis = 0; axis < 3; ++axis) out[axis] = static_cast<double>(f[axis * W]);
+    }
+  }
+}
+
+template <typename T>
+void DensityExpansion<T>::pair_terms(const Environment<T>& environment, std::int64_t first, std::int64_t count,
+                                     ExpansionScratch<T>& scratch) const {
+  constexpr std::int64_t W = lanes<T>;
+  const auto& kernels = simd::kernels<T>();
+  const auto table = table_view(radial_);
+  const auto neighbors = neighbor_blocks(environment, first, count);
+  const auto size = static_cast<std::int64_t>(factors_.size());
+  reserve(scratch.Y, chunk_size * size);
+  reserve(scratch.dY, 3 * chunk_size * size);
+  reserve(scratch.R, chunk_size * table.row_length);
+  reserve(scratch.dR, chunk_size * table.row_length);
+  reserve(scratch.scaled, 4 * chunk_size * size);
+  kernels.harmonics(l_max(), neighbors, scratch.Y.data());
+  kernels.harmonics_gradients(l_max(), neighbors, scratch.dY.data());
+  kernels.radial(table, count, neighbors.row, neighbors.gradient_weights, scratch.R.data());
+  kernels.radial(table, count, neighbors.row, neighbors.derivative_weights, scratch.dR.data());
+  for (std::int64_t k = 0; k < count; ++k) {
+    const T* value = scratch.Y.data() + k / W * size * W + k % W;
+    const T* gradient = scratch.dY.data() + k / W * 3 * size * W + k % W;
+    T* h = scratch.scaled.data() + k * 4 * size;
+    for (std::int64_t lm = 0; lm < size; ++lm) {
+      const T factor = factors_[static_cast<std::size_t>(lm)];
+      h[lm] = factor * value[lm * W];
+      for (std::int64_t axis = 0; axis < 3; ++axis) {
+        h[(axis + 1) * size + lm] = factor * gradient[(axis * size + lm) * W];
+      }
+    }
+  }
+}
+
+template class DensityExpansion<double>;
+template class DensityExpansion<float>;
+
+}  // namespace castile

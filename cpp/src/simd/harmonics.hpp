@@ -1,0 +1,134 @@
+// Monic real harmonics with lanes over neighbors: Y = P_l^m(z) c_m and P_l^m(z) s_m, c_m + i s_m = (x + iy)^m,
+// P_m^m = 1 and P_{l+1}^m = z P_l^m - b P_{l-1}^m, b = (l² - m²)/(4l² - 1): no poles, no overflow.
+// The factors that make them orthonormal multiply the coefficients, once per center.
+#pragma once
+
+#include "castile/math/spherical_harmonics.hpp"
+#include "simd/kernels.hpp"
+#include "simd/vector.hpp"
+
+namespace castile::simd {
+namespace {
+
+template <typename T>
+struct HarmonicFactors {
+  T recurrence[largest_l_max + 1][largest_l_max + 1];  ///< b of P_{l+1}^m
+  T gradient_z[largest_l_max + 1][largest_l_max + 1];  ///< ∂_z P_l^m = this P_{l-1}^m
+  T gradient_xy[largest_l_max + 1][largest_l_max + 1];  ///< ∂_{x|y} P_l^m = {x|y} this P_{l-1}^{m+1}
+};
+
+/// The gradients are those of the solid harmonics r^l Y_lm, taken on the unit sphere.
+template <typename T>
+constexpr HarmonicFactors<T> make_harmonic_factors() {
+  HarmonicFactors<T> factors{};
+  for (int l = 0; l <= largest_l_max; ++l) {
+    for (int m = 0; m <= l; ++m) {
+      factors.recurrence[l][m] = static_cast<T>(l * l - m * m) / static_cast<T>(4 * l * l - 1);
+      factors.gradient_z[l][m] = static_cast<T>((l + m) * (l - m)) / static_cast<T>(2 * l - 1);
+      factors.gradient_xy[l][m] = -static_cast<T>((l - m) * (l - m - 1)) / static_cast<T>(2 * l - 1);
+    }
+  }
+  return factors;
+}
+
+template <typename T>
+constexpr HarmonicFactors<T> harmonic_factors = make_harmonic_factors<T>();
+
+/// P_l^m for m <= l <= l_max in a triangle, and the powers c_m, s_m; index with [] through the functions.
+template <typename T>
+struct MonicHarmonics {
+  using V = Vector<T, lanes<T>>;
+  V legendre_[(largest_l_max + 1) * (largest_l_max + 2) / 2];
+  V c[largest_l_max + 1];
+  V s[largest_l_max + 1];
+
+  const V& legendre(int l, int m) const { return legendre_[l * (l + 1) / 2 + m]; }
+
+  MonicHarmonics(int l_max, V x, V y, V z) {
+    c[0] = broadcast<lanes<T>>(T(1));
+    s[0] = V{};
+    for (int m = 0; m < l_max; ++m) {
+      c[m + 1] = x * c[m] - y * s[m];
+      s[m + 1] = x * s[m] + y * c[m];
+    }
+    for (int m = 0; m <= l_max; ++m) {
+      V previous{};
+      V current = c[0];
+      for (int l = m; l <= l_max; ++l) {
+        legendre_[l * (l + 1) / 2 + m] = current;
+        const V next = z * current - harmonic_factors<T>.recurrence[l][m] * previous;
+        previous = current;
+        current = next;
+      }
+    }
+  }
+};
+
+template <typename T>
+void harmonics(int l_max, const NeighborBlocks<T>& neighbors, T* Y) {
+  constexpr int W = lanes<T>;
+  using V = Vector<T, W>;
+  for (std::int64_t block = 0; block < neighbors.n_blocks; ++block) {
+    const V x = load<W>(neighbors.x + block * W);
+    const V y = load<W>(neighbors.y + block * W);
+    const V z = load<W>(neighbors.z + block * W);
+    T* out = Y + block * n_lm(l_max) * W;
+    V c = broadcast<W>(T(1));
+    V s{};
+    for (int m = 0; m <= l_max; ++m) {
+      V previous{};
+      V current = broadcast<W>(T(1));
+      for (int l = m; l <= l_max; ++l) {
+        store<W>(out + lm_index(l, m) * W, V(current * c));
+        if (m > 0) store<W>(out + lm_index(l, -m) * W, V(current * s));
+        const V next = z * current - harmonic_factors<T>.recurrence[l][m] * previous;
+        previous = current;
+        current = next;
+      }
+      const V next_c = x * c - y * s;
+      s = x * s + y * c;
+      c = next_c;
+    }
+  }
+}
+
+/// ∇Y(u) = (∇S - u l S)/r with S the solid harmonic: u·∇S = l S.
+template <typename T>
+void harmonics_gradients(int l_max, const NeighborBlocks<T>& neighbors, T* dY) {
+  constexpr int W = lanes<T>;
+  using V = Vector<T, W>;
+  const auto& factors = harmonic_factors<T>;
+  for (std::int64_t block = 0; block < neighbors.n_blocks; ++block) {
+    const V x = load<W>(neighbors.x + block * W);
+    const V y = load<W>(neighbors.y + block * W);
+    const V z = load<W>(neighbors.z + block * W);
+    const V inverse = load<W>(neighbors.inverse_distance + block * W);
+    const MonicHarmonics<T> Y(l_max, x, y, z);
+    T* out_x = dY + block * 3 * n_lm(l_max) * W;
+    T* out_y = out_x + n_lm(l_max) * W;
+    T* out_z = out_y + n_lm(l_max) * W;
+    const auto put = [&](int l, int m, V value, V gradient_x, V gradient_y, V gradient_z) {
+      const V radial = static_cast<T>(l) * value;
+      store<W>(out_x + lm_index(l, m) * W, V(inverse * (gradient_x - x * radial)));
+      store<W>(out_y + lm_index(l, m) * W, V(inverse * (gradient_y - y * radial)));
+      store<W>(out_z + lm_index(l, m) * W, V(inverse * (gradient_z - z * radial)));
+    };
+    for (int l = 0; l <= l_max; ++l) {
+      for (int m = 0; m <= l; ++m) {
+        const V p = Y.legendre(l, m);
+        const V p_xy = l > m + 1 ? V(factors.gradient_xy[l][m] * Y.legendre(l - 1, m + 1)) : V{};
+        const V p_z = l > m ? V(factors.gradient_z[l][m] * Y.legendre(l - 1, m)) : V{};
+        const V mp = static_cast<T>(m) * p;
+        const V c_below = m > 0 ? Y.c[m - 1] : V{};
+        const V s_below = m > 0 ? Y.s[m - 1] : V{};
+        put(l, m, p * Y.c[m], x * p_xy * Y.c[m] + mp * c_below, y * p_xy * Y.c[m] - mp * s_below, p_z * Y.c[m]);
+        if (m == 0) continue;
+        put(l, -m, p * Y.s[m], x * p_xy * Y.s[m] + mp * s_below, y * p_xy * Y.s[m] + mp * c_below,
+            p_z * Y.s[m]);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace castile::simd

@@ -1,0 +1,88 @@
+// The table of kernels that every instruction set fills; see dispatch.cpp for the choice.
+#pragma once
+
+#include <cstdint>
+
+namespace castile::simd {
+
+/// Neighbors per block of the kernels whose lanes are neighbors; the same for every instruction set, so that
+/// layouts do not depend on it.
+template <typename T>
+constexpr int lanes = static_cast<int>(64 / sizeof(T));
+
+/// Neighbors of one species, in whole blocks of `lanes`; entries past the last neighbor have zero weights.
+template <typename T>
+struct NeighborBlocks {
+  std::int64_t n_blocks;
+  const T* x;  ///< unit vector from the center, (n_blocks * lanes)
+  const T* y;
+  const T* z;
+  const T* inverse_distance;
+  const std::int32_t* row;    ///< row of the radial table
+  const T* weights;           ///< (n_blocks * lanes, 6) interpolation weights of the values
+  const T* gradient_weights;  ///< the same for values on the gradient path (differs only at distance zero)
+  const T* derivative_weights;
+};
+
+/// The radial table as the kernels see it.
+template <typename T>
+struct RadialTableView {
+  const T* data;
+  std::int64_t row_length;  ///< (l_max + 1) * n_padded
+  int orders;               ///< 2 (cubic) or 3 (quintic)
+  int n_padded;
+};
+
+template <typename T>
+struct Kernels {
+  /// Monic harmonics of unit vectors: Y[block][lm][lane].
+  void (*harmonics)(int l_max, const NeighborBlocks<T>& neighbors, T* Y);
+
+  /// Gradients of the same with respect to the pair vector: dY[block][3][lm][lane].
+  void (*harmonics_gradients)(int l_max, const NeighborBlocks<T>& neighbors, T* dY);
+
+  /// Interpolates table rows: out[neighbor][l][n] for the first `count` neighbors.
+  void (*radial)(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row,
+                 const T* weights, T* out);
+
+  /// c[lm][n] += Σ_j Y_lm(j) R_l[n](j), rows of c `c_stride` apart.
+  void (*accumulate)(int l_max, int n_padded, std::int64_t count, const T* Y, const T* R, T* c,
+                     std::int64_t c_stride);
+
+  /// Adjoint of harmonics, radial and accumulate together: from dE/dc (rows `g_stride` apart) to dE/dD, written
+  /// as f[block][3][lane]. `scratch` holds pair_gradients_scratch(l_max, row_length) numbers.
+  void (*pair_gradients)(int l_max, const RadialTableView<T>& table, const NeighborBlocks<T>& neighbors,
+                         const T* grad_c, std::int64_t g_stride, T* f, T* scratch);
+
+  /// out[i][j] = Σ_k a[i * a_row + k * a_k] b[k * b_k + j]; n_columns a multiple of 32 bytes.
+  void (*small_product)(int n_rows, int n_columns, int depth, const T* a, std::int64_t a_row, std::int64_t a_k,
+                        const T* b, std::int64_t b_k, T* out, std::int64_t out_row);
+
+  /// out[l][n][n'] = Σ_m a[lm][n] b[lm][n'], rows of a and b `stride` apart, n' padded.
+  void (*bilinear_forms)(int l_max, int n, int n_padded, const T* a, const T* b, std::int64_t stride, T* out);
+
+  /// g[lm][n'] += Σ_n c[lm][n] W[l][n][n'], rows of c and g `stride` apart.
+  void (*bilinear_adjoint)(int l_max, int n, int n_padded, const T* W, const T* c, T* g, std::int64_t stride);
+
+  /// c[i * c_stride + j] = Σ_q (a_scale[i] a[i * a_stride + q]) (b_scale[j] b[j * b_stride + q]), q < k;
+  /// a scale may be null (ones). `workspace` holds gemm_nt_workspace(n, m) numbers of the caller's.
+  void (*gemm_nt)(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride,
+                  const T* a_scale, const T* b, std::int64_t b_stride, const T* b_scale, T* c,
+                  std::int64_t c_stride, T* workspace);
+  std::int64_t (*gemm_nt_workspace)(std::int64_t n, std::int64_t m);
+};
+
+template <typename T>
+constexpr std::int64_t pair_gradients_scratch(int l_max, std::int64_t row_length) {
+  return (2 * row_length + 2 * (l_max + 1) * (l_max + 1)) * lanes<T>;
+}
+
+/// The kernels of the instruction set in use.
+template <typename T>
+const Kernels<T>& kernels();
+template <>
+const Kernels<double>& kernels<double>();
+template <>
+const Kernels<float>& kernels<float>();
+
+}  // namespace castile::simd

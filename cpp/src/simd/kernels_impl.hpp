@@ -1,0 +1,26 @@
+// All kernels of one instruction set. The including file first defines register_bytes and register_count.
+#pragma once
+
+#include "simd/accumulate.hpp"
+#include "simd/gemm.hpp"
+#include "simd/harmonics.hpp"
+#include "simd/kernels.hpp"
+#include "simd/pair_gradients.hpp"
+#include "simd/radial.hpp"
+#include "simd/small_products.hpp"
+
+namespace castile::simd {
+namespace {
+
+template <typename T>
+constexpr Kernels<T> make_kernels() {
+  return {harmonics<T>,      harmonics_gradients<T>, radial<T>,         accumulate<T>,
+          pair_gradients<T>, small_product<T>,       bilinear_forms<T>, bilinear_adjoint<T>,
+          gemm_nt<T>,        gemm_nt_workspace<T>};
+}
+
+constexpr Kernels<double> kernels_f64 = make_kernels<double>();
+constexpr Kernels<float> kernels_f32 = make_kernels<float>();
+
+}  // namespace
+}  // namespace castile::simd
