@@ -7,6 +7,8 @@ from castile.errors import MemoryLimitError
 
 __all__ = ["format_bytes", "require_memory"]
 
+_ALWAYS_FITS = 64 * 1024 * 1024  # asking the system takes longer than small requests do
+
 
 def format_bytes(n_bytes: int) -> str:
     """Return a size with a unit that a person can read."""
@@ -20,6 +22,8 @@ def format_bytes(n_bytes: int) -> str:
 
 def require_memory(n_bytes: int, what: str, remedy: str) -> None:
     """Raise MemoryLimitError, with the figures, if ``n_bytes`` are more than is available."""
+    if n_bytes <= _ALWAYS_FITS:
+        return
     available = int(_core.available_memory())
     if n_bytes > available:
         raise MemoryLimitError(

@@ -1,7 +1,6 @@
 #include "castile/basis/radial_basis.hpp"
 
 #include <cmath>
-#include <functional>
 #include <stdexcept>
 #include <utility>
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <functional>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -67,7 +66,7 @@ void SplinedBasis<T>::tabulate(const RadialBasis& basis, HermiteForm form, doubl
   std::vector<double> row_maxima(static_cast<std::size_t>(n_rows_), 0.0);
   parallel_for(n_rows_, [&] {
     std::vector<double> functions(3 * size);
-    return std::function<void(std::int64_t)>([&, functions](std::int64_t row) mutable {
+    return [&, functions](std::int64_t row) mutable {
       basis.evaluate(static_cast<double>(row) * step_, &functions[0], &functions[size], &functions[2 * size]);
       double scale = 1.0;
       for (int order = 0; order < orders; ++order) {
@@ -82,7 +81,7 @@ void SplinedBasis<T>::tabulate(const RadialBasis& basis, HermiteForm form, doubl
         double& maximum = row_maxima[static_cast<std::size_t>(row)];
         maximum = std::max(maximum, std::abs(functions[k]));
       }
-    });
+    };
   });
   largest_value_ = *std::max_element(row_maxima.begin(), row_maxima.end());
 }
@@ -96,14 +95,14 @@ double SplinedBasis<T>::measure_error(const RadialBasis& basis) const {
   parallel_for(n_samples, [&] {
     std::vector<double> exact(3 * size);
     std::vector<double> table(2 * size);
-    return std::function<void(std::int64_t)>([&, exact, table](std::int64_t sample) mutable {
+    return [&, exact, table](std::int64_t sample) mutable {
       const double interval = std::floor(static_cast<double>(sample * n_intervals) / static_cast<double>(n_samples));
       const double r = (interval + 0.5) * step_;
       basis.evaluate(r, &exact[0], &exact[size], &exact[2 * size]);
       interpolate(locate(r), &table[0], &table[size]);
       double& error = errors[static_cast<std::size_t>(sample)];
       for (std::size_t k = 0; k < size; ++k) error = std::max(error, std::abs(exact[k] - table[k]));
-    });
+    };
   });
   return *std::max_element(errors.begin(), errors.end()) / largest_value_;
 }

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -18,6 +17,7 @@ namespace castile {
 /// A run of centers of one frame: the unit of parallel work. Its size depends on the frame alone, never on the
 /// threads or on the other frames, so that partial sums over items have the same bits for any batch.
 struct CenterBlock {
+  std::int64_t index;
   std::int64_t frame;
   std::int64_t first;  ///< centers, counted over all frames
   std::int64_t last;
@@ -32,18 +32,18 @@ class DensityDescriptor<T>::Batch {
     frame_blocks_.push_back(0);
     for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
       for (std::int64_t first = centers.offsets[frame]; first < centers.offsets[frame + 1]; first += block_size) {
-        blocks_.push_back({frame, first, std::min(first + block_size, centers.offsets[frame + 1])});
+        blocks_.push_back({static_cast<std::int64_t>(blocks_.size()), frame, first, std::min(first + block_size, centers.offsets[frame + 1])});
       }
       frame_blocks_.push_back(static_cast<std::int64_t>(blocks_.size()));
     }
     PairCutoff pair_cutoff;
     pair_cutoff.cutoff = cutoff;
     parallel_for(structures.n_frames, [&] {
-      return std::function<void(std::int64_t)>([&](std::int64_t frame) {
-        if (centers_.offsets[frame] == centers_.offsets[frame + 1]) return;
+      return [&](std::int64_t frame) {
+        if (n_centers(frame) == 0) return;
         searches_[static_cast<std::size_t>(frame)] =
             std::make_unique<NeighborSearch>(structures_[frame], pair_cutoff);
-      });
+      };
     });
   }
 
@@ -62,23 +62,47 @@ class DensityDescriptor<T>::Batch {
   }
   const NeighborSearch& search(std::int64_t frame) const { return *searches_[static_cast<std::size_t>(frame)]; }
 
-  /// Runs body(worker, block index) over all blocks.
+  /// Runs body(worker, block, center) over all centers, those of a block in order on one thread.
   template <typename Body>
-  void for_each_block(const DensityDescriptor& descriptor, const Body& body) const {
+  void for_each_center(const DensityDescriptor& descriptor, const Body& body) const {
     parallel_for(static_cast<std::int64_t>(blocks_.size()), [&] {
-      const auto worker = std::make_shared<Worker>(descriptor);
-      return std::function<void(std::int64_t)>([&body, worker](std::int64_t item) { body(*worker, item); });
+      return [this, &body, worker = std::make_shared<Worker>(descriptor)](std::int64_t index) {
+        const CenterBlock& block = blocks_[static_cast<std::size_t>(index)];
+        for (std::int64_t center = block.first; center < block.last; ++center) body(*worker, block, center);
+      };
     });
+  }
+
+  /// Writes, for each frame, the mean over its centers of what add(worker, block, center, sum) adds to
+  /// sum[0..size); zero for frames without centers. Blocks are summed in order.
+  template <typename Add>
+  void average_over_centers(const DensityDescriptor& descriptor, std::int64_t size, T* means, const Add& add) const {
+    std::vector<std::vector<T>> sums(blocks_.size());
+    for_each_center(descriptor, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
+      auto& sum = sums[static_cast<std::size_t>(block.index)];
+      sum.resize(static_cast<std::size_t>(size), T(0));
+      add(worker, block, center, sum.data());
+    });
+    for (std::int64_t frame = 0; frame < n_frames(); ++frame) {
+      T* mean = means + frame * size;
+      std::fill_n(mean, size, T(0));
+      const auto [first, last] = blocks_of_frame(frame);
+      for (std::int64_t index = first; index < last; ++index) {
+        const auto& sum = sums[static_cast<std::size_t>(index)];
+        for (std::int64_t k = 0; k < size; ++k) mean[k] += sum[static_cast<std::size_t>(k)];
+      }
+      const auto n = static_cast<T>(std::max<std::int64_t>(n_centers(frame), 1));
+      for (std::int64_t k = 0; k < size; ++k) mean[k] /= n;
+    }
   }
 
   /// Runs body(worker, frame) over all frames that have centers.
   template <typename Body>
   void for_each_frame(const DensityDescriptor& descriptor, const Body& body) const {
     parallel_for(n_frames(), [&] {
-      const auto worker = std::make_shared<Worker>(descriptor);
-      return std::function<void(std::int64_t)>([this, &body, worker](std::int64_t frame) {
+      return [this, &body, worker = std::make_shared<Worker>(descriptor)](std::int64_t frame) {
         if (n_centers(frame) > 0) body(*worker, frame);
-      });
+      };
     });
   }
 
@@ -120,6 +144,9 @@ struct DensityDescriptor<T>::Worker {
     find_environment(batch, frame, center);
     descriptor.expansion_.expand(environment, c, scratch);
   }
+
+  /// Puts the normalised features of the expanded center into `row` and returns the norm they had.
+  double unit_row();
 };
 
 /// The norm of a row; the sum runs in double precision.
@@ -152,16 +179,36 @@ void project_tangent(const T* unit_row, double length, std::int64_t size, T* tan
   }
 }
 
-/// Adds the coefficients of one center, whose channels are some species, to ones that have a channel for all.
 template <typename T>
-void add_to_all_channels(const Coefficients<T>& from, const std::vector<T>& values, Coefficients<T>& to) {
-  const std::int64_t n_rows = from.values.empty() ? 0 : static_cast<std::int64_t>(from.values.size()) / from.stride();
-  for (std::int64_t lm = 0; lm < n_rows; ++lm) {
-    for (int channel = 0; channel < from.n_channels(); ++channel) {
-      const T* in = values.data() + lm * from.stride() + static_cast<std::int64_t>(channel) * from.n_padded;
-      T* out = to.channel(from.species[static_cast<std::size_t>(channel)]) + lm * to.stride();
-      for (int n = 0; n < from.n_padded; ++n) out[n] += in[n];
+double DensityDescriptor<T>::Worker::unit_row() {
+  row.resize(static_cast<std::size_t>(descriptor.n_features()));
+  descriptor.head_->forward(c, row.data());
+  return normalize_row(row.data(), descriptor.n_features());
+}
+
+/// Adds values in the layout of `c`, whose channels are some species, to a sum in the layout of all species.
+template <typename T>
+void add_to_all_channels(const Coefficients<T>& c, const std::vector<T>& values, const Coefficients<T>& layout,
+                         T* sum) {
+  const int n_rows = (c.l_max + 1) * (c.l_max + 1);
+  for (int lm = 0; lm < n_rows; ++lm) {
+    for (int channel = 0; channel < c.n_channels(); ++channel) {
+      const T* in = values.data() + lm * c.stride() + static_cast<std::int64_t>(channel) * c.n_padded;
+      T* out = sum + lm * layout.stride() +
+               static_cast<std::int64_t>(c.species[static_cast<std::size_t>(channel)]) * c.n_padded;
+      for (int n = 0; n < c.n_padded; ++n) out[n] += in[n];
     }
+  }
+}
+
+/// The reverse: copies the channels of some species out of coefficients that have a channel for all.
+template <typename T>
+void take_channels(const Coefficients<T>& all, const std::vector<std::int32_t>& species, std::vector<T>& values) {
+  const int n_rows = (all.l_max + 1) * (all.l_max + 1);
+  values.resize(static_cast<std::size_t>(n_rows) * species.size() * static_cast<std::size_t>(all.n_padded));
+  T* out = values.data();
+  for (int lm = 0; lm < n_rows; ++lm) {
+    for (const std::int32_t s : species) out = std::copy_n(all.channel(s) + lm * all.stride(), all.n_padded, out);
   }
 }
 

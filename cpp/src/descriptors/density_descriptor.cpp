@@ -33,14 +33,6 @@ void add_symmetric_outer(const double* f, const std::array<double, 3>& D, Matrix
   }
 }
 
-/// dE/dD of all pairs of a block of centers, kept until the frame's blocks are summed in order.
-struct BlockGradients {
-  std::vector<std::int64_t> first_pair;  ///< per center, one more than there are centers
-  std::vector<std::int32_t> j;
-  std::vector<double> grad_D;
-  Matrix3 strain{};
-};
-
 }  // namespace
 
 Average average_from_name(const std::string& name) {
@@ -77,74 +69,49 @@ Coefficients<T> DensityDescriptor<T>::all_channels() const {
   return c;
 }
 
+// ---- values
+
 template <typename T>
 std::vector<Coefficients<T>> DensityDescriptor<T>::mean_coefficients(const Batch& batch) const {
-  std::vector<Coefficients<T>> partial(batch.blocks().size());
-  batch.for_each_block(*this, [&](Worker& worker, std::int64_t item) {
-    const CenterBlock block = batch.blocks()[static_cast<std::size_t>(item)];
-    Coefficients<T> sum = all_channels();
-    for (std::int64_t center = block.first; center < block.last; ++center) {
-      worker.expand(batch, block.frame, center);
-      add_to_all_channels(worker.c, worker.c.values, sum);
-    }
-    partial[static_cast<std::size_t>(item)] = std::move(sum);
+  const Coefficients<T> layout = all_channels();
+  const auto size = static_cast<std::int64_t>(layout.values.size());
+  std::vector<T> means(static_cast<std::size_t>(batch.n_frames() * size));
+  batch.average_over_centers(*this, size, means.data(), [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+    worker.expand(batch, block.frame, center);
+    add_to_all_channels(worker.c, worker.c.values, layout, sum);
   });
-  std::vector<Coefficients<T>> means(static_cast<std::size_t>(batch.n_frames()));
-  for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-    Coefficients<T>& mean = means[static_cast<std::size_t>(frame)];
-    mean = all_channels();
-    const auto [first, last] = batch.blocks_of_frame(frame);
-    for (std::int64_t item = first; item < last; ++item) {
-      const auto& values = partial[static_cast<std::size_t>(item)].values;
-      for (std::size_t k = 0; k < values.size(); ++k) mean.values[k] += values[k];
-    }
-    const auto n_centers = static_cast<T>(std::max<std::int64_t>(batch.n_centers(frame), 1));
-    for (T& value : mean.values) value /= n_centers;
+  std::vector<Coefficients<T>> result(static_cast<std::size_t>(batch.n_frames()), layout);
+  for (std::size_t frame = 0; frame < result.size(); ++frame) {
+    std::copy_n(means.data() + static_cast<std::int64_t>(frame) * size, size, result[frame].values.data());
   }
-  return means;
+  return result;
 }
 
 template <typename T>
 void DensityDescriptor<T>::transform_raw(const Batch& batch, T* features) const {
   const std::int64_t size = n_features();
-  if (parameters_.average == Average::off) {
-    batch.for_each_block(*this, [&](Worker& worker, std::int64_t item) {
-      const CenterBlock block = batch.blocks()[static_cast<std::size_t>(item)];
-      for (std::int64_t center = block.first; center < block.last; ++center) {
+  switch (parameters_.average) {
+    case Average::off:
+      batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
         worker.expand(batch, block.frame, center);
         head_->forward(worker.c, features + center * size);
+      });
+      break;
+    case Average::inner: {
+      const auto means = mean_coefficients(batch);
+      for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
+        head_->forward(means[static_cast<std::size_t>(frame)], features + frame * size);
       }
-    });
-    return;
-  }
-  if (parameters_.average == Average::inner) {
-    const auto means = mean_coefficients(batch);
-    for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-      head_->forward(means[static_cast<std::size_t>(frame)], features + frame * size);
+      break;
     }
-    return;
-  }
-  std::vector<std::vector<T>> partial(batch.blocks().size());
-  batch.for_each_block(*this, [&](Worker& worker, std::int64_t item) {
-    const CenterBlock block = batch.blocks()[static_cast<std::size_t>(item)];
-    auto& sum = partial[static_cast<std::size_t>(item)];
-    sum.assign(static_cast<std::size_t>(size), T(0));
-    worker.row.resize(static_cast<std::size_t>(size));
-    for (std::int64_t center = block.first; center < block.last; ++center) {
-      worker.expand(batch, block.frame, center);
-      head_->forward(worker.c, worker.row.data());
-      for (std::size_t k = 0; k < sum.size(); ++k) sum[k] += worker.row[k];
-    }
-  });
-  for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-    T* mean = features + frame * size;
-    std::fill_n(mean, size, T(0));
-    const auto [first, last] = batch.blocks_of_frame(frame);
-    for (std::int64_t item = first; item < last; ++item) {
-      for (std::int64_t k = 0; k < size; ++k) mean[k] += partial[static_cast<std::size_t>(item)][static_cast<std::size_t>(k)];
-    }
-    const auto n_centers = static_cast<T>(std::max<std::int64_t>(batch.n_centers(frame), 1));
-    for (std::int64_t k = 0; k < size; ++k) mean[k] /= n_centers;
+    case Average::outer:
+      batch.average_over_centers(*this, size, features, [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+        worker.expand(batch, block.frame, center);
+        worker.row.resize(static_cast<std::size_t>(size));
+        head_->forward(worker.c, worker.row.data());
+        for (std::int64_t k = 0; k < size; ++k) sum[k] += worker.row[static_cast<std::size_t>(k)];
+      });
+      break;
   }
 }
 
@@ -154,57 +121,48 @@ void DensityDescriptor<T>::transform(const Structures& structures, const Centers
   if (!parameters_.normalize) return;
   const std::int64_t size = n_features();
   parallel_for(n_rows(structures, centers), [&] {
-    return std::function<void(std::int64_t)>([&](std::int64_t row) { normalize_row(features + row * size, size); });
+    return [&](std::int64_t row) { normalize_row(features + row * size, size); };
   });
+}
+
+// ---- sparse rows
+
+template <typename T>
+void DensityDescriptor<T>::keep_columns(T* row, const std::vector<std::int32_t>& species, SparseRow& kept) const {
+  if (parameters_.normalize) normalize_row(row, n_features());
+  for (const ColumnRange range : head_->columns_of_species(species)) {
+    for (std::int64_t column = range.first; column < range.first + range.size; ++column) {
+      kept.columns.push_back(column);
+      kept.values.push_back(row[column]);
+    }
+  }
 }
 
 template <typename T>
 SparseRows<T> DensityDescriptor<T>::transform_sparse(const Structures& structures, const Centers& centers) const {
   const Batch batch = make_batch(structures, centers);
   const std::int64_t size = n_features();
-  const bool local = parameters_.average == Average::off;
-  struct Row {
-    std::vector<std::int64_t> columns;
-    std::vector<T> values;
-  };
-  std::vector<Row> rows(static_cast<std::size_t>(n_rows(structures, centers)));
-  const auto keep = [&](T* dense, const std::vector<std::int32_t>& species, Row& row) {
-    if (parameters_.normalize) normalize_row(dense, size);
-    for (const ColumnRange range : head_->columns_of_species(species)) {
-      for (std::int64_t column = range.first; column < range.first + range.size; ++column) {
-        row.columns.push_back(column);
-        row.values.push_back(dense[column]);
-      }
-    }
-  };
-  if (local) {
-    batch.for_each_block(*this, [&](Worker& worker, std::int64_t item) {
-      const CenterBlock block = batch.blocks()[static_cast<std::size_t>(item)];
+  std::vector<SparseRow> rows(static_cast<std::size_t>(n_rows(structures, centers)));
+  if (parameters_.average == Average::off) {
+    batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
+      worker.expand(batch, block.frame, center);
       worker.row.resize(static_cast<std::size_t>(size));
-      for (std::int64_t center = block.first; center < block.last; ++center) {
-        worker.expand(batch, block.frame, center);
-        head_->forward(worker.c, worker.row.data());
-        keep(worker.row.data(), worker.c.species, rows[static_cast<std::size_t>(center)]);
-      }
+      head_->forward(worker.c, worker.row.data());
+      keep_columns(worker.row.data(), worker.c.species, rows[static_cast<std::size_t>(center)]);
     });
   } else {
     std::vector<T> dense(static_cast<std::size_t>(structures.n_frames * size));
     transform_raw(batch, dense.data());
     for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
-      std::vector<bool> present(static_cast<std::size_t>(parameters_.n_species), false);
-      for (std::int64_t atom = 0; atom < structures[frame].n_atoms; ++atom) {
-        present[static_cast<std::size_t>(batch.species(frame)[atom])] = true;
-      }
-      std::vector<std::int32_t> species;
-      for (std::int32_t s = 0; s < parameters_.n_species; ++s) {
-        if (present[static_cast<std::size_t>(s)]) species.push_back(s);
-      }
-      keep(dense.data() + frame * size, species, rows[static_cast<std::size_t>(frame)]);
+      std::vector<std::int32_t> species(batch.species(frame), batch.species(frame) + structures[frame].n_atoms);
+      std::sort(species.begin(), species.end());
+      species.erase(std::unique(species.begin(), species.end()), species.end());
+      keep_columns(dense.data() + frame * size, species, rows[static_cast<std::size_t>(frame)]);
     }
   }
   SparseRows<T> result;
   result.row_offsets.push_back(0);
-  for (const Row& row : rows) {
+  for (const SparseRow& row : rows) {
     result.columns.insert(result.columns.end(), row.columns.begin(), row.columns.end());
     result.values.insert(result.values.end(), row.values.begin(), row.values.end());
     result.row_offsets.push_back(static_cast<std::int64_t>(result.columns.size()));
@@ -212,94 +170,115 @@ SparseRows<T> DensityDescriptor<T>::transform_sparse(const Structures& structure
   return result;
 }
 
+// ---- reverse mode
+
+/// dE/dD of all pairs of a block of centers, kept until the frame's blocks are summed in order.
+template <typename T>
+struct DensityDescriptor<T>::BlockGradients {
+  std::vector<std::int64_t> first_pair = {0};  ///< per center, and the end
+  std::vector<std::int32_t> j;
+  std::vector<double> grad_D;
+  Matrix3 strain{};
+
+  void append(const PairBuffer& pairs) {
+    j.insert(j.end(), pairs.j.begin(), pairs.j.end());
+    first_pair.push_back(static_cast<std::int64_t>(j.size()));
+    const double* f = grad_D.data() + grad_D.size() - 3 * pairs.j.size();
+    for (std::size_t pair = 0; pair < pairs.j.size(); ++pair) add_symmetric_outer(f + 3 * pair, pairs.D[pair], strain);
+  }
+};
+
+/// What an averaged row's cotangent means for each of its centers.
+template <typename T>
+struct DensityDescriptor<T>::CenterCotangents {
+  std::vector<T> rows;                        ///< outer: of the features, (n_frames, n_features)
+  std::vector<Coefficients<T>> coefficients;  ///< inner: of the coefficients, per frame
+};
+
+template <typename T>
+typename DensityDescriptor<T>::CenterCotangents DensityDescriptor<T>::split_average(const Batch& batch,
+                                                                                    const T* grad_features) const {
+  CenterCotangents cotangents;
+  if (parameters_.average == Average::off) return cotangents;
+  const std::int64_t size = n_features();
+  auto& rows = cotangents.rows;
+  rows.assign(grad_features, grad_features + batch.n_frames() * size);
+  if (parameters_.normalize) {
+    std::vector<T> features(rows.size());
+    transform_raw(batch, features.data());
+    for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
+      const double length = normalize_row(features.data() + frame * size, size);
+      project_tangent(features.data() + frame * size, length, size, rows.data() + frame * size);
+    }
+  }
+  for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
+    const auto n_centers = static_cast<T>(std::max<std::int64_t>(batch.n_centers(frame), 1));
+    for (std::int64_t k = 0; k < size; ++k) rows[static_cast<std::size_t>(frame * size + k)] /= n_centers;
+  }
+  if (parameters_.average == Average::outer) return cotangents;
+  cotangents.coefficients = mean_coefficients(batch);
+  std::vector<T> grad_c;
+  for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
+    Coefficients<T>& mean = cotangents.coefficients[static_cast<std::size_t>(frame)];
+    head_->vjp(mean, rows.data() + frame * size, grad_c);
+    mean.values = grad_c;
+  }
+  return cotangents;
+}
+
+/// Finds a center's environment and writes dE/dc of its coefficients to worker.grad_c.
+template <typename T>
+void DensityDescriptor<T>::center_cotangent(Worker& worker, const Batch& batch, std::int64_t frame, std::int64_t center,
+                                            const T* grad_features, const CenterCotangents& cotangents) const {
+  const std::int64_t size = n_features();
+  if (parameters_.average == Average::inner) {
+    worker.find_environment(batch, frame, center);
+    take_channels(cotangents.coefficients[static_cast<std::size_t>(frame)], worker.environment.species, worker.grad_c);
+    return;
+  }
+  worker.expand(batch, frame, center);
+  if (parameters_.average == Average::outer) {
+    head_->vjp(worker.c, cotangents.rows.data() + frame * size, worker.grad_c);
+    return;
+  }
+  const T* grad_row = grad_features + center * size;
+  if (parameters_.normalize) {
+    const double length = worker.unit_row();
+    worker.row_dot.assign(grad_row, grad_row + size);
+    project_tangent(worker.row.data(), length, size, worker.row_dot.data());
+    grad_row = worker.row_dot.data();
+  }
+  head_->vjp(worker.c, grad_row, worker.grad_c);
+}
+
 template <typename T>
 void DensityDescriptor<T>::vjp(const Structures& structures, const Centers& centers, const T* grad_features,
                                double* grad_positions, double* grad_strain) const {
   const Batch batch = make_batch(structures, centers);
-  const std::int64_t size = n_features();
-  const Average average = parameters_.average;
-
-  // Averaged rows: take the cotangent back through normalisation and mean once per frame.
-  std::vector<T> frame_grad;
-  std::vector<Coefficients<T>> mean_grad;  // inner: dE/dc of every center of the frame
-  if (average != Average::off) {
-    frame_grad.assign(grad_features, grad_features + structures.n_frames * size);
-    if (parameters_.normalize) {
-      std::vector<T> rows(frame_grad.size());
-      transform_raw(batch, rows.data());
-      for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
-        const double length = normalize_row(rows.data() + frame * size, size);
-        project_tangent(rows.data() + frame * size, length, size, frame_grad.data() + frame * size);
-      }
-    }
-    for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
-      const auto n_centers = static_cast<T>(std::max<std::int64_t>(batch.n_centers(frame), 1));
-      for (std::int64_t k = 0; k < size; ++k) frame_grad[static_cast<std::size_t>(frame * size + k)] /= n_centers;
-    }
-  }
-  if (average == Average::inner) {
-    mean_grad = mean_coefficients(batch);
-    for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
-      Coefficients<T>& mean = mean_grad[static_cast<std::size_t>(frame)];
-      std::vector<T> grad_c;
-      head_->vjp(mean, frame_grad.data() + frame * size, grad_c);
-      mean.values = std::move(grad_c);
-    }
-  }
-
+  const CenterCotangents cotangents = split_average(batch, grad_features);
   std::vector<BlockGradients> gradients(batch.blocks().size());
-  batch.for_each_block(*this, [&](Worker& worker, std::int64_t item) {
-    const CenterBlock block = batch.blocks()[static_cast<std::size_t>(item)];
-    BlockGradients& out = gradients[static_cast<std::size_t>(item)];
-    out.first_pair.push_back(0);
-    for (std::int64_t center = block.first; center < block.last; ++center) {
-      if (average == Average::inner) {
-        worker.find_environment(batch, block.frame, center);
-        const Coefficients<T>& mean = mean_grad[static_cast<std::size_t>(block.frame)];
-        const auto n_channels = worker.environment.species.size();
-        const auto n_padded = static_cast<std::size_t>(mean.n_padded);
-        const std::size_t n_rows = mean.values.size() / static_cast<std::size_t>(mean.stride());
-        worker.grad_c.resize(n_rows * n_channels * n_padded);
-        for (std::size_t lm = 0; lm < n_rows; ++lm) {
-          for (std::size_t channel = 0; channel < n_channels; ++channel) {
-            std::copy_n(mean.channel(worker.environment.species[channel]) +
-                            static_cast<std::int64_t>(lm) * mean.stride(),
-                        n_padded, worker.grad_c.data() + (lm * n_channels + channel) * n_padded);
-          }
-        }
-      } else {
-        worker.expand(batch, block.frame, center);
-        const T* grad_row = average == Average::off ? grad_features + center * size
-                                                    : frame_grad.data() + block.frame * size;
-        if (average == Average::off && parameters_.normalize) {
-          worker.row.resize(static_cast<std::size_t>(size));
-          head_->forward(worker.c, worker.row.data());
-          const double length = normalize_row(worker.row.data(), size);
-          worker.row_dot.assign(grad_row, grad_row + size);
-          project_tangent(worker.row.data(), length, size, worker.row_dot.data());
-          grad_row = worker.row_dot.data();
-        }
-        head_->vjp(worker.c, grad_row, worker.grad_c);
-      }
-      const std::size_t first = out.grad_D.size();
-      out.grad_D.resize(first + 3 * worker.pairs.j.size());
-      expansion_.expand_vjp(worker.environment, worker.grad_c, out.grad_D.data() + first, worker.scratch);
-      out.j.insert(out.j.end(), worker.pairs.j.begin(), worker.pairs.j.end());
-      out.first_pair.push_back(static_cast<std::int64_t>(out.j.size()));
-      for (std::size_t pair = 0; pair < worker.pairs.j.size(); ++pair) {
-        add_symmetric_outer(out.grad_D.data() + first + 3 * pair, worker.pairs.D[pair], out.strain);
-      }
-    }
+  batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
+    center_cotangent(worker, batch, block.frame, center, grad_features, cotangents);
+    BlockGradients& out = gradients[static_cast<std::size_t>(block.index)];
+    const std::size_t first = out.grad_D.size();
+    out.grad_D.resize(first + 3 * worker.pairs.j.size());
+    expansion_.expand_vjp(worker.environment, worker.grad_c, out.grad_D.data() + first, worker.scratch);
+    out.append(worker.pairs);
   });
+  scatter(batch, gradients, grad_positions, grad_strain);
+}
 
-  // One thread per frame adds in the order of the pairs: the same bits for any number of threads.
+/// One thread per frame adds in the order of the pairs: the same bits for any number of threads.
+template <typename T>
+void DensityDescriptor<T>::scatter(const Batch& batch, const std::vector<BlockGradients>& gradients,
+                                   double* grad_positions, double* grad_strain) const {
   batch.for_each_frame(*this, [&](Worker&, std::int64_t frame) {
-    double* positions = grad_positions + 3 * structures.atom_offsets[frame];
+    double* positions = grad_positions + 3 * batch.structures().atom_offsets[frame];
     double* strain = grad_strain + 9 * frame;
     const auto [first_block, last_block] = batch.blocks_of_frame(frame);
-    for (std::int64_t item = first_block; item < last_block; ++item) {
-      const BlockGradients& in = gradients[static_cast<std::size_t>(item)];
-      const std::int64_t first_center = batch.blocks()[static_cast<std::size_t>(item)].first;
+    for (std::int64_t index = first_block; index < last_block; ++index) {
+      const BlockGradients& in = gradients[static_cast<std::size_t>(index)];
+      const std::int64_t first_center = batch.blocks()[static_cast<std::size_t>(index)].first;
       for (std::size_t k = 0; k + 1 < in.first_pair.size(); ++k) {
         std::array<double, 3> sum{};
         for (std::int64_t pair = in.first_pair[k]; pair < in.first_pair[k + 1]; ++pair) {
@@ -318,69 +297,68 @@ void DensityDescriptor<T>::vjp(const Structures& structures, const Centers& cent
   });
 }
 
+// ---- forward mode
+
 template <typename T>
 void DensityDescriptor<T>::jvp(const Structures& structures, const Centers& centers, const double* velocities,
                                const double* strain, T* features_dot) const {
   const Batch batch = make_batch(structures, centers);
   const std::int64_t size = n_features();
-  const Average average = parameters_.average;
   const auto expand_both = [&](Worker& worker, std::int64_t frame, std::int64_t center) {
     worker.expand(batch, frame, center);
     pair_velocities(worker.pairs, batch.atom(center), velocities + 3 * structures.atom_offsets[frame],
                     strain + 9 * frame, worker.pair_vectors);
     expansion_.expand_jvp(worker.environment, worker.pair_vectors.data(), worker.c_dot, worker.scratch);
   };
-
-  if (average == Average::off) {
-    batch.for_each_block(*this, [&](Worker& worker, std::int64_t item) {
-      const CenterBlock block = batch.blocks()[static_cast<std::size_t>(item)];
-      for (std::int64_t center = block.first; center < block.last; ++center) {
-        expand_both(worker, block.frame, center);
-        T* out = features_dot + center * size;
-        head_->jvp(worker.c, worker.c_dot.values, out);
-        if (!parameters_.normalize) continue;
-        worker.row.resize(static_cast<std::size_t>(size));
-        head_->forward(worker.c, worker.row.data());
-        const double length = normalize_row(worker.row.data(), size);
-        project_tangent(worker.row.data(), length, size, out);
-      }
+  if (parameters_.average == Average::off) {
+    batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
+      expand_both(worker, block.frame, center);
+      T* out = features_dot + center * size;
+      head_->jvp(worker.c, worker.c_dot.values, out);
+      if (!parameters_.normalize) return;
+      const double length = worker.unit_row();
+      project_tangent(worker.row.data(), length, size, out);
     });
     return;
   }
 
-  std::fill_n(features_dot, structures.n_frames * size, T(0));
-  batch.for_each_frame(*this, [&](Worker& worker, std::int64_t frame) {
-    T* out = features_dot + frame * size;
-    std::vector<T> mean_row(static_cast<std::size_t>(size), T(0));
+  // Averages: the mean row and its derivative, one behind the other.
+  std::vector<T> rows(static_cast<std::size_t>(2 * size * batch.n_frames()));
+  if (parameters_.average == Average::outer) {
+    batch.average_over_centers(
+        *this, 2 * size, rows.data(), [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+          expand_both(worker, block.frame, center);
+          worker.row.resize(static_cast<std::size_t>(size));
+          head_->forward(worker.c, worker.row.data());
+          for (std::int64_t k = 0; k < size; ++k) sum[k] += worker.row[static_cast<std::size_t>(k)];
+          head_->jvp(worker.c, worker.c_dot.values, worker.row.data());
+          for (std::int64_t k = 0; k < size; ++k) sum[size + k] += worker.row[static_cast<std::size_t>(k)];
+        });
+  } else {
     Coefficients<T> mean = all_channels();
-    Coefficients<T> mean_dot = all_channels();
-    worker.row.resize(static_cast<std::size_t>(size));
-    const auto n_centers = static_cast<T>(batch.n_centers(frame));
-    const std::int64_t first = batch.first_center(frame);
-    for (std::int64_t center = first; center < first + batch.n_centers(frame); ++center) {
-      expand_both(worker, frame, center);
-      if (average == Average::inner) {
-        add_to_all_channels(worker.c, worker.c.values, mean);
-        add_to_all_channels(worker.c, worker.c_dot.values, mean_dot);
-        continue;
-      }
-      head_->jvp(worker.c, worker.c_dot.values, worker.row.data());
-      for (std::int64_t k = 0; k < size; ++k) out[k] += worker.row[static_cast<std::size_t>(k)] / n_centers;
-      if (!parameters_.normalize) continue;
-      head_->forward(worker.c, worker.row.data());
-      for (std::size_t k = 0; k < mean_row.size(); ++k) mean_row[k] += worker.row[k] / n_centers;
+    const auto length = static_cast<std::int64_t>(mean.values.size());
+    std::vector<T> means(static_cast<std::size_t>(2 * length * batch.n_frames()));
+    batch.average_over_centers(
+        *this, 2 * length, means.data(), [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+          expand_both(worker, block.frame, center);
+          add_to_all_channels(worker.c, worker.c.values, mean, sum);
+          add_to_all_channels(worker.c, worker.c_dot.values, mean, sum + length);
+        });
+    for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
+      const T* values = means.data() + 2 * length * frame;
+      mean.values.assign(values, values + length);
+      head_->forward(mean, rows.data() + 2 * size * frame);
+      head_->jvp(mean, {values + length, values + 2 * length}, rows.data() + 2 * size * frame + size);
     }
-    if (average == Average::inner) {
-      for (T& value : mean.values) value /= n_centers;
-      for (T& value : mean_dot.values) value /= n_centers;
-      head_->jvp(mean, mean_dot.values, out);
-      head_->forward(mean, mean_row.data());
-    }
+  }
+  for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
+    T* row = rows.data() + 2 * size * frame;
     if (parameters_.normalize) {
-      const double length = normalize_row(mean_row.data(), size);
-      project_tangent(mean_row.data(), length, size, out);
+      const double length = normalize_row(row, size);
+      project_tangent(row, length, size, row + size);
     }
-  });
+    std::copy_n(row + size, size, features_dot + frame * size);
+  }
 }
 
 template class DensityDescriptor<double>;

@@ -13,6 +13,8 @@ namespace {
 using simd::lanes;
 
 constexpr int weights_stride = max_hermite_weights;
+/// Neighbors that are worked on together, so that their buffers stay in the cache; a multiple of the lanes.
+constexpr std::int64_t chunk_size = expansion_chunk_size;
 /// Closer than this a neighbor has no direction; the limits of value and gradient are used instead.
 constexpr double no_direction_below = 1e-8;
 
@@ -82,6 +84,45 @@ void fill_slot(Environment<T>& e, std::size_t slot, const std::array<double, 3>&
     e.derivative_weights[entry] = static_cast<T>(w.derivative[k]);
     // At distance zero R/r -> R', which l = 1 alone has; with 1/r set to one this is the exact limit.
     e.gradient_weights[entry] = has_direction ? e.weights[entry] : e.derivative_weights[entry];
+  }
+}
+
+/// Copies the changes of a chunk's pair vectors to velocity[axis][slot]; padding stands still.
+template <typename T>
+void gather_velocities(const Environment<T>& e, std::int64_t first, std::int64_t count, const double* dD,
+                       T* velocity) {
+  std::fill_n(velocity, 3 * chunk_size, T(0));
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double* change = dD + 3 * e.pair[static_cast<std::size_t>(first + k)];
+    for (std::int64_t axis = 0; axis < 3; ++axis) velocity[axis * chunk_size + k] = static_cast<T>(change[axis]);
+  }
+}
+
+/// Interpolation weights that give R' (u·dD).
+template <typename T>
+void weights_along(const simd::NeighborBlocks<T>& neighbors, const T* velocity, std::int64_t count, T* weights) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    const T along = neighbors.x[k] * velocity[k] + neighbors.y[k] * velocity[chunk_size + k] +
+                    neighbors.z[k] * velocity[2 * chunk_size + k];
+    for (std::int64_t w = k * weights_stride; w < (k + 1) * weights_stride; ++w) {
+      weights[w] = neighbors.derivative_weights[w] * along;
+    }
+  }
+}
+
+/// ∇Y·dD in the layout of Y, from dY[block][3][lm][lane].
+template <typename T>
+void harmonics_along(const T* dY, const T* velocity, std::int64_t n_blocks, std::int64_t size, T* out) {
+  constexpr std::int64_t W = lanes<T>;
+  for (std::int64_t block = 0; block < n_blocks; ++block, dY += 3 * size * W, out += size * W) {
+    const T* v = velocity + block * W;
+    for (std::int64_t lm = 0; lm < size; ++lm) {
+      for (std::int64_t lane = 0; lane < W; ++lane) {
+        const std::int64_t entry = lm * W + lane;
+        out[entry] = dY[entry] * v[lane] + dY[size * W + entry] * v[chunk_size + lane] +
+                     dY[2 * size * W + entry] * v[2 * chunk_size + lane];
+      }
+    }
   }
 }
 
@@ -184,10 +225,11 @@ void DensityExpansion<T>::expand(const Environment<T>& environment, Coefficients
   }
 }
 
+// Along dD, R_l Y_lm changes by R' (u·dD) Y + R (∇Y·dD): two accumulations, with u·dD in the interpolation weights of
+// the first and ∇Y·dD in the place of Y in the second.
 template <typename T>
 void DensityExpansion<T>::expand_jvp(const Environment<T>& environment, const double* dD, Coefficients<T>& c_dot,
                                      ExpansionScratch<T>& scratch) const {
-  constexpr int W = lanes<T>;
   const auto& kernels = simd::kernels<T>();
   const auto table = table_view(radial_);
   const std::int64_t harmonics_size = n_lm(l_max());
@@ -196,52 +238,26 @@ void DensityExpansion<T>::expand_jvp(const Environment<T>& environment, const do
   reserve(scratch.dY, 3 * chunk_size * harmonics_size);
   reserve(scratch.R, chunk_size * table.row_length);
   reserve(scratch.weights, chunk_size * weights_stride);
+  std::array<T, 3 * chunk_size> velocity{};
   for (int channel = 0; channel < c_dot.n_channels(); ++channel) {
     const auto group = environment.groups[static_cast<std::size_t>(channel)];
     for (std::int64_t start = 0; start < group.count; start += chunk_size) {
       const std::int64_t first = group.first_slot + start;
       const std::int64_t count = std::min(chunk_size, group.count - start);
       const auto neighbors = neighbor_blocks(environment, first, count);
+      const auto accumulate = [&] {
+        kernels.accumulate(l_max(), c_dot.n_padded, count, scratch.Y.data(), scratch.R.data(),
+                           c_dot.channel(channel), c_dot.stride());
+      };
+      gather_velocities(environment, first, count, dD, velocity.data());
       kernels.harmonics(l_max(), neighbors, scratch.Y.data());
-      kernels.harmonics_gradients(l_max(), neighbors, scratch.dY.data());
-
-      // First term: R' (u·dD) Y. The factor u·dD goes into the interpolation weights.
-      std::array<T, 3 * chunk_size> velocity{};
-      for (std::int64_t k = 0; k < count; ++k) {
-        const auto slot = static_cast<std::size_t>(first + k);
-        const double* dv = dD + 3 * environment.pair[slot];
-        for (std::size_t axis = 0; axis < 3; ++axis) {
-          velocity[axis * chunk_size + static_cast<std::size_t>(k)] = static_cast<T>(dv[axis]);
-        }
-        const T along = environment.x[slot] * static_cast<T>(dv[0]) + environment.y[slot] * static_cast<T>(dv[1]) +
-                        environment.z[slot] * static_cast<T>(dv[2]);
-        for (int w = 0; w < weights_stride; ++w) {
-          scratch.weights[static_cast<std::size_t>(k * weights_stride + w)] =
-              neighbors.derivative_weights[k * weights_stride + w] * along;
-        }
-      }
+      weights_along(neighbors, velocity.data(), count, scratch.weights.data());
       kernels.radial(table, count, neighbors.row, scratch.weights.data(), scratch.R.data());
-      kernels.accumulate(l_max(), c_dot.n_padded, count, scratch.Y.data(), scratch.R.data(), c_dot.channel(channel),
-                         c_dot.stride());
-
-      // Second term: R (∇Y·dD), which takes the place of Y.
-      for (std::int64_t block = 0; block < neighbors.n_blocks; ++block) {
-        const T* gradient = scratch.dY.data() + block * 3 * harmonics_size * W;
-        T* out = scratch.Y.data() + block * harmonics_size * W;
-        for (std::int64_t lm = 0; lm < harmonics_size; ++lm) {
-          for (int lane = 0; lane < W; ++lane) {
-            T sum = T(0);
-            for (std::int64_t axis = 0; axis < 3; ++axis) {
-              sum += gradient[(axis * harmonics_size + lm) * W + lane] *
-                     velocity[static_cast<std::size_t>(axis * chunk_size + block * W + lane)];
-            }
-            out[lm * W + lane] = sum;
-          }
-        }
-      }
+      accumulate();
+      kernels.harmonics_gradients(l_max(), neighbors, scratch.dY.data());
+      harmonics_along(scratch.dY.data(), velocity.data(), neighbors.n_blocks, harmonics_size, scratch.Y.data());
       kernels.radial(table, count, neighbors.row, neighbors.gradient_weights, scratch.R.data());
-      kernels.accumulate(l_max(), c_dot.n_padded, count, scratch.Y.data(), scratch.R.data(), c_dot.channel(channel),
-                         c_dot.stride());
+      accumulate();
     }
   }
   apply_factors(c_dot);

@@ -69,11 +69,8 @@ class DensityDescriptor<T>::JacobianRows {
 
   void fill() const {
     if (descriptor_.parameters_.average == Average::off) {
-      batch_.for_each_block(descriptor_, [this](Worker& worker, std::int64_t item) {
-        const CenterBlock block = batch_.blocks()[static_cast<std::size_t>(item)];
-        for (std::int64_t center = block.first; center < block.last; ++center) {
-          local_row(worker, block.frame, center);
-        }
+      batch_.for_each_center(descriptor_, [this](Worker& worker, const CenterBlock& block, std::int64_t center) {
+        local_row(worker, block.frame, center);
       });
     } else {
       batch_.for_each_frame(descriptor_, [this](Worker& worker, std::int64_t frame) {
@@ -150,16 +147,15 @@ class DensityDescriptor<T>::JacobianRows {
     }
   }
 
-  /// Turns the derivatives of the raw row into those of the normalised one.
-  void normalize(std::vector<T>& raw_row, const Blocks& blocks, T* strain) const {
-    const double length = normalize_row(raw_row.data(), n_features());
+  /// Turns the derivatives of a raw row into those of the normalised one.
+  void project(const std::vector<T>& unit_row, double length, const Blocks& blocks, T* strain) const {
     for (const auto& entry : blocks) {
       for (int axis = 0; axis < 3; ++axis) {
-        project_tangent(raw_row.data(), length, n_features(), entry.second.values + axis * n_features());
+        project_tangent(unit_row.data(), length, n_features(), entry.second.values + axis * n_features());
       }
     }
     for (int ab = 0; strain != nullptr && ab < 9; ++ab) {
-      project_tangent(raw_row.data(), length, n_features(), strain + ab * n_features());
+      project_tangent(unit_row.data(), length, n_features(), strain + ab * n_features());
     }
   }
 
@@ -174,9 +170,8 @@ class DensityDescriptor<T>::JacobianRows {
     worker.expand(batch_, frame, center);
     add_center(worker, center, T(1), blocks, strain);
     if (!descriptor_.parameters_.normalize) return;
-    worker.row.resize(static_cast<std::size_t>(n_features()));
-    descriptor_.head_->forward(worker.c, worker.row.data());
-    normalize(worker.row, blocks, strain);
+    const double length = worker.unit_row();
+    project(worker.row, length, blocks, strain);
   }
 
   void outer_row(Worker& worker, std::int64_t frame) const {
@@ -194,7 +189,9 @@ class DensityDescriptor<T>::JacobianRows {
       descriptor_.head_->forward(worker.c, worker.row.data());
       for (std::size_t k = 0; k < mean.size(); ++k) mean[k] += factor * worker.row[k];
     }
-    if (descriptor_.parameters_.normalize) normalize(mean, blocks, strain);
+    if (!descriptor_.parameters_.normalize) return;
+    const double length = normalize_row(mean.data(), n_features());
+    project(mean, length, blocks, strain);
   }
 
   /// The mean coefficients' derivatives are gathered first: they are no longer of rank two.
@@ -214,7 +211,7 @@ class DensityDescriptor<T>::JacobianRows {
     std::array<std::vector<T>, 3> gradient;
     for (std::int64_t center = first; center < first + batch_.n_centers(frame); ++center) {
       worker.expand(batch_, frame, center);
-      add_to_all_channels(worker.c, worker.c.values, mean);
+      add_to_all_channels(worker.c, worker.c.values, mean, mean.values.data());
       for (int channel = 0; channel < worker.c.n_channels(); ++channel) {
         const std::int32_t species = worker.c.species[static_cast<std::size_t>(channel)];
         descriptor_.expansion_.for_each_pair(
@@ -253,7 +250,8 @@ class DensityDescriptor<T>::JacobianRows {
     if (!descriptor_.parameters_.normalize) return;
     worker.row.resize(static_cast<std::size_t>(n_features()));
     head.forward(mean, worker.row.data());
-    normalize(worker.row, blocks, strain);
+    const double length = normalize_row(worker.row.data(), n_features());
+    project(worker.row, length, blocks, strain);
   }
 
   /// dc/dD of one pair in its channel, [axis][lm][n].
@@ -311,17 +309,14 @@ JacobianLayout DensityDescriptor<T>::jacobian_layout(const Structures& structure
 
   // The atoms that each center moves with, found in parallel, then laid out in order.
   std::vector<std::vector<std::int32_t>> atoms(static_cast<std::size_t>(centers.offsets[structures.n_frames]));
-  batch.for_each_block(*this, [&](Worker& worker, std::int64_t item) {
-    const CenterBlock block = batch.blocks()[static_cast<std::size_t>(item)];
-    for (std::int64_t center = block.first; center < block.last; ++center) {
-      worker.pairs.clear();
-      batch.search(block.frame).append_neighbors(batch.atom(center), worker.pairs);
-      auto& moving = atoms[static_cast<std::size_t>(center)];
-      moving = worker.pairs.j;
-      moving.push_back(static_cast<std::int32_t>(batch.atom(center)));
-      std::sort(moving.begin(), moving.end());
-      moving.erase(std::unique(moving.begin(), moving.end()), moving.end());
-    }
+  batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
+    worker.pairs.clear();
+    batch.search(block.frame).append_neighbors(batch.atom(center), worker.pairs);
+    auto& moving = atoms[static_cast<std::size_t>(center)];
+    moving = worker.pairs.j;
+    moving.push_back(static_cast<std::int32_t>(batch.atom(center)));
+    std::sort(moving.begin(), moving.end());
+    moving.erase(std::unique(moving.begin(), moving.end()), moving.end());
   });
 
   const auto add_row = [&](std::int64_t row, std::int64_t frame, const std::vector<std::int32_t>& moving,

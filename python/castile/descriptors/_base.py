@@ -466,6 +466,11 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         values, derivatives = core.radial_functions(np.ascontiguousarray(distances, dtype=np.float64))
         return values, derivatives
 
+    def radial_table_error(self) -> float:
+        """Return the radial table's largest interpolation error, relative to the largest radial value."""
+        core = self._core(self._known_species() if self.species is not None else ("X",))
+        return float(core.table_error)
+
     # ------------------------------------------------------------------ parameters
 
     def _feature_names(self, species: Sequence[str]) -> list[str]:

@@ -101,12 +101,26 @@ class DensityDescriptor {
   class Batch;
   struct Worker;
   class JacobianRows;
+  struct BlockGradients;
+  struct CenterCotangents;
+  struct SparseRow {
+    std::vector<std::int64_t> columns;
+    std::vector<T> values;
+  };
 
+  Batch make_batch(const Structures& structures, const Centers& centers) const;
+  /// Features before normalisation.
   void transform_raw(const Batch& batch, T* features) const;
+  void keep_columns(T* row, const std::vector<std::int32_t>& species, SparseRow& kept) const;
   /// Mean coefficients of each frame, with channels for all species.
   std::vector<Coefficients<T>> mean_coefficients(const Batch& batch) const;
   Coefficients<T> all_channels() const;
-  Batch make_batch(const Structures& structures, const Centers& centers) const;
+  /// Takes the cotangents of averaged rows back through normalisation and mean.
+  CenterCotangents split_average(const Batch& batch, const T* grad_features) const;
+  void center_cotangent(Worker& worker, const Batch& batch, std::int64_t frame, std::int64_t center,
+                        const T* grad_features, const CenterCotangents& cotangents) const;
+  void scatter(const Batch& batch, const std::vector<BlockGradients>& gradients, double* grad_positions,
+               double* grad_strain) const;
 
   DensityDescriptorParameters parameters_;
   DensityExpansion<T> expansion_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -69,6 +70,9 @@ struct ExpansionScratch {
   std::vector<std::int64_t> species_count, species_slot;
 };
 
+/// Neighbors that the expansion works on together; their buffers stay in the cache.
+constexpr std::int64_t expansion_chunk_size = 64;
+
 /// Expansion of the neighbor density in radial functions and real spherical harmonics,
 /// c_{a,n,lm} = Σ_{j of species a} R_nl(r_ij) f_c(r_ij) Y_lm(r_ij), with its derivatives.
 ///
@@ -106,15 +110,11 @@ class DensityExpansion {
   void for_each_pair(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch, Visit visit) const;
 
  private:
-  struct Chunk;
-
   void resize_like(const Environment<T>& environment, Coefficients<T>& c) const;
   void apply_factors(Coefficients<T>& c) const;
   /// Fills scratch.R, dR and weights h for slots of one chunk; see for_each_pair.
   void pair_terms(const Environment<T>& environment, std::int64_t first, std::int64_t count,
                   ExpansionScratch<T>& scratch) const;
-
-  static constexpr std::int64_t chunk_size = 64;
 
   DensityExpansionParameters parameters_;
   SplinedBasis<T> radial_;
@@ -128,8 +128,8 @@ void DensityExpansion<T>::for_each_pair(const Environment<T>& environment, int c
                                         ExpansionScratch<T>& scratch, Visit visit) const {
   const auto group = environment.groups[static_cast<std::size_t>(channel)];
   const std::int64_t n_lm = static_cast<std::int64_t>(l_max() + 1) * (l_max() + 1);
-  for (std::int64_t start = 0; start < group.count; start += chunk_size) {
-    const std::int64_t count = group.count - start < chunk_size ? group.count - start : chunk_size;
+  for (std::int64_t start = 0; start < group.count; start += expansion_chunk_size) {
+    const std::int64_t count = std::min(expansion_chunk_size, group.count - start);
     pair_terms(environment, group.first_slot + start, count, scratch);
     for (std::int64_t k = 0; k < count; ++k) {
       const auto slot = static_cast<std::size_t>(group.first_slot + start + k);
