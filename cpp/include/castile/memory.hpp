@@ -7,8 +7,8 @@ namespace castile {
 /// Bytes that this process can still use: free memory of the machine and, if lower, of its control group.
 double available_memory();
 
-/// Throws MemoryLimitExceeded, "<what>, X GiB; available Y GiB; <remedy>", if that many bytes are not at hand.
-/// Small requests pass unchecked, so that the call costs nothing where it does not matter.
+/// Throws MemoryLimitExceeded, "<what>, X GiB; available Y GiB; <remedy>", if that many bytes are not at
+/// hand. Small requests pass unchecked, so that the call costs nothing where it does not matter.
 void require_memory(double bytes, const std::string& what, const std::string& remedy);
 
 }  // namespace castile

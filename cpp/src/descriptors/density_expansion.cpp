@@ -78,8 +78,8 @@ void fill_slot(Environment<T>& e, std::size_t slot, const std::array<double, 3>&
   }
   const RadialWeights w = radial.weights(has_direction ? d : 0.0);
   e.row[slot] = w.row;
-  for (int k = 0; k < 2 * hermite_orders(radial.form()); ++k) {
-    const std::size_t entry = slot * weights_stride + static_cast<std::size_t>(k);
+  for (std::size_t k = 0; k < max_hermite_weights; ++k) {
+    const std::size_t entry = slot * weights_stride + k;
     e.weights[entry] = static_cast<T>(w.value[k]);
     e.derivative_weights[entry] = static_cast<T>(w.derivative[k]);
     // At distance zero R/r -> R', which l = 1 alone has; with 1/r set to one this is the exact limit.

@@ -31,7 +31,7 @@ template <int N, typename T>
 
 template <int N, typename T>
 [[gnu::always_inline]] inline Vector<T, N> broadcast(T value) {
-  return Vector<T, N>{} + value;
+  return value - Vector<T, N>{};  // not 0 + value, which is no identity for -0
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ struct PairBuffer {
 /// How far each pair of atoms sees; `cutoff` is the largest distance of all.
 struct PairCutoff {
   double cutoff = 0.0;
-  /// (n_species, n_species) cutoffs per pair of species, symmetric, or empty; zero where there are no neighbors.
+  /// (n_species, n_species) cutoffs per pair of species, symmetric, zero where there are no neighbors; or
+  /// empty.
   std::vector<double> of_species_pair;
   std::int32_t n_species = 0;
   /// (n_atoms) radii whose sum is a pair's cutoff, or null.

@@ -1,0 +1,205 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "castile/geometry/lattice.hpp"
+#include "castile/geometry/structure.hpp"
+
+namespace castile {
+
+/// Images that lie within the search radius of a center, by their slot in the grid.
+struct Hits {
+  static constexpr std::uint32_t capacity = 1024;
+  std::array<std::uint32_t, capacity> slot;
+  std::array<double, capacity> distance2;  ///< good to the rounding that the radius allows for
+  std::uint32_t n = 0;
+};
+
+/// The atoms of a structure and all periodic images within reach of any of them, sorted into bins.
+///
+/// Works in the orthonormal axes of the reduced lattice, where the basis is lower triangular and atoms can be
+/// wrapped, axis by axis, into a box with right angles, however skewed the cell is:
+///
+///       +--------------------+  high + radius        Bins divide the outer box. x is the slowest index
+///       |  .  +--------+  .  |                       and z the fastest, so that the bins of a row (x, y)
+///       |  .  | atoms  |  .  |  images               follow each other and a sphere is a short list of
+///       |  .  +--------+  .  |                       contiguous ranges of slots.
+///       +--------------------+  low - radius         Axes that are not periodic have no images.
+///
+/// The coordinates here only preselect; pairs are decided by the caller, from the positions as given.
+class ImageGrid {
+ public:
+  /// Throws what reduce_lattice throws, std::invalid_argument for positions that are not finite or too large
+  /// for the cutoff, MemoryLimitExceeded if the images would not fit.
+  ImageGrid(const Structure& structure, double cutoff);
+
+  std::int64_t n_slots() const { return static_cast<std::int64_t>(id_.size()); }
+  /// All pairs closer than the cutoff are closer than `radius()` here; all pairs closer than
+  /// `inner_radius()` here are closer than the cutoff.
+  double radius() const { return radius_; }
+  double inner_radius() const { return inner_radius_; }
+
+  std::int32_t id(std::uint32_t slot) const { return id_[slot]; }
+  /// The slot of atom `center` itself.
+  std::uint32_t home(std::int64_t center) const { return home_[static_cast<std::size_t>(center)]; }
+  /// Cell shift from the center to the image, in the caller's cell.
+  std::array<std::int32_t, 3> shift(std::int64_t center, std::uint32_t slot) const {
+    const auto& from = wrap_[static_cast<std::size_t>(center)];
+    const auto& to = shift_[slot];
+    return {to[0] + from[0], to[1] + from[1], to[2] + from[2]};
+  }
+
+  /// Calls on_hits(hits) with all slots closer than `radius()` to the center, some at a time and in a fixed
+  /// order.
+  template <typename OnHits>
+  void visit(std::int64_t center, OnHits&& on_hits) const {
+    const Point& point = wrapped_[static_cast<std::size_t>(center)];
+    Hits hits;
+    // Ranges are gathered before their slots are tested: their many small computations then overlap.
+    std::array<Range, 64> ranges;
+    std::size_t n_ranges = 0;
+    const auto test_ranges = [&] {
+      for (std::size_t k = 0; k < n_ranges; ++k) test_range(ranges[k], point, hits, on_hits);
+      n_ranges = 0;
+    };
+    for_each_range(point, [&](Range range) {
+      ranges[n_ranges] = range;
+      n_ranges += range.first < range.last ? 1U : 0U;
+      if (n_ranges == ranges.size()) test_ranges();
+    });
+    test_ranges();
+    if (hits.n > 0) on_hits(hits);
+  }
+
+ private:
+  using Point = std::array<double, 3>;
+  using Shift = std::array<std::int32_t, 3>;
+
+  struct Axis {
+    double low = 0.0;   ///< of the atoms, then of the bins
+    double high = 0.0;
+    double width = 1.0;
+    double inverse_width = 1.0;
+    std::int64_t n_bins = 1;
+
+    std::int64_t bin(double coordinate) const {
+      // Never falls as the coordinate grows, so that no rounding can put an image outside a range of bins.
+      const auto index = static_cast<std::int64_t>((coordinate - low) * inverse_width);
+      return std::min(std::max(index, std::int64_t{0}), n_bins - 1);
+    }
+    /// From the coordinate to the nearest point of a bin.
+    double gap(double coordinate, std::int64_t index) const {
+      const double middle = low + (static_cast<double>(index) + 0.5) * width;
+      return std::max(0.0, std::abs(coordinate - middle) - 0.5 * width);
+    }
+  };
+
+  struct Range {
+    std::uint32_t first;
+    std::uint32_t last;
+  };
+
+  template <typename OnHits>
+  void test_range(Range range, const Point& point, Hits& hits, OnHits&& on_hits) const {
+    constexpr std::uint32_t smallest_chunk = 256;
+    while (range.first < range.last) {
+      if (hits.n > Hits::capacity - smallest_chunk) {
+        on_hits(hits);
+        hits.n = 0;
+      }
+      const std::uint32_t end = std::min(range.last, range.first + (Hits::capacity - hits.n));
+      append_hits(range.first, end, point, hits);
+      range.first = end;
+    }
+  }
+
+  void wrap_atoms(const Structure& structure);
+  void choose_radius(const Structure& structure, double cutoff);
+  double estimated_slots() const;
+  void choose_bins(std::int64_t n_atoms, double n_slots);
+  void set_bins(std::size_t axis, double width);
+  void fill_dense();
+  void fill_sparse();
+  void allocate(std::uint64_t n_slots);
+  std::size_t bin_index(const Point& point) const;
+  template <typename OnImage>
+  void for_each_image(OnImage&& on_image) const;
+  Shift total_shift(std::size_t atom, const std::array<std::int64_t, 3>& image) const;
+  void append_hits(std::uint32_t first, std::uint32_t last, const Point& point, Hits& hits) const;
+
+  /// Calls on_range with ranges of slots, some empty, that together hold all images within the radius.
+  template <typename OnRange>
+  void for_each_range(const Point& point, OnRange&& on_range) const {
+    if (n_bins_ == 1) {
+      on_range(Range{0, static_cast<std::uint32_t>(id_.size())});
+      return;
+    }
+    const double radius2 = radius_ * radius_;
+    const std::int64_t last_x = bins_[0].bin(point[0] + radius_);
+    for (std::int64_t x = bins_[0].bin(point[0] - radius_); x <= last_x; ++x) {
+      const double gap_x = bins_[0].gap(point[0], x);
+      const double rest_x = radius2 - gap_x * gap_x;
+      if (rest_x < 0.0) continue;
+      const double reach_y = std::sqrt(rest_x);
+      const std::int64_t first_y = bins_[1].bin(point[1] - reach_y);
+      const std::int64_t last_y = bins_[1].bin(point[1] + reach_y);
+      if (sparse_) {
+        ranges_of_sparse_rows(x, first_y, last_y, point[2], on_range);
+      } else {
+        for (std::int64_t y = first_y; y <= last_y; ++y) {
+          const double gap_y = bins_[1].gap(point[1], y);
+          const double rest_y = rest_x - gap_y * gap_y;
+          if (rest_y < 0.0) continue;
+          const double reach_z = std::sqrt(rest_y);
+          const std::uint32_t* row = starts_.data() + (x * bins_[1].n_bins + y) * bins_[2].n_bins;
+          on_range(Range{row[bins_[2].bin(point[2] - reach_z)], row[bins_[2].bin(point[2] + reach_z) + 1]});
+        }
+      }
+    }
+  }
+
+  template <typename OnRange>
+  void ranges_of_sparse_rows(std::int64_t x, std::int64_t first_y, std::int64_t last_y, double z,
+                             OnRange&& on_range) const {
+    const std::int64_t first_key = x * bins_[1].n_bins + first_y;
+    const std::int64_t last_key = x * bins_[1].n_bins + last_y;
+    auto key = std::lower_bound(row_keys_.begin(), row_keys_.end(), first_key);
+    for (; key != row_keys_.end() && *key <= last_key; ++key) {
+      const auto row = static_cast<std::size_t>(key - row_keys_.begin());
+      const auto row_begin = z_.begin() + starts_[row];
+      const auto row_end = z_.begin() + starts_[row + 1];
+      const auto first = std::lower_bound(row_begin, row_end, z - radius_);
+      const auto last = std::upper_bound(first, row_end, z + radius_);
+      on_range(Range{static_cast<std::uint32_t>(first - z_.begin()),
+                     static_cast<std::uint32_t>(last - z_.begin())});
+    }
+  }
+
+  ReducedLattice lattice_;
+  double radius_ = 0.0;
+  double inner_radius_ = 0.0;
+  std::array<Axis, 3> atoms_;  // the box of the wrapped atoms
+  std::array<Axis, 3> bins_;   // the box of the images
+
+  // By atom.
+  std::vector<Point> wrapped_;
+  std::vector<Shift> wrap_;  // what wrapping took off, in the caller's cell
+  std::vector<std::uint32_t> home_;
+
+  // By slot.
+  std::vector<double> x_, y_, z_;
+  std::vector<std::int32_t> id_;
+  std::vector<Shift> shift_;  // from the atom's own position to the image
+
+  // Dense: first slot of each bin. Sparse: of each row that holds images, which are then sorted by z.
+  std::vector<std::uint32_t> starts_;
+  std::vector<std::int64_t> row_keys_;
+  std::int64_t n_bins_ = 1;
+  bool sparse_ = false;
+};
+
+}  // namespace castile
