@@ -39,7 +39,7 @@ class MemoryLimitError(CastileError, MemoryError):
     """A result would not fit into the memory at hand; the message gives its size."""
 
 
-class NotFittedError(CastileError, _SklearnNotFittedError):
+class NotFittedError(CastileError, _SklearnNotFittedError):  # type: ignore[misc]
     """A method that needs fitted state was called before ``fit``."""
 
 

@@ -1,0 +1,218 @@
+"""Choice of rows (sparse points) or columns (features) that stand for all others."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.sparse
+from threadpoolctl import threadpool_limits
+
+from castile import _core
+from castile.errors import InputError, InputTypeError
+from castile.kernels import as_rows
+
+__all__ = ["select"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def select(
+    X: Any,
+    n: float,
+    method: Literal["cur", "fps", "random"] = "cur",
+    *,
+    seed: int = 0,
+    what: Literal["samples", "features"] = "samples",
+    normalize: bool | None = None,
+    randomize: bool = False,
+) -> IntArray:
+    r"""Choose rows (sparse points) or columns (features) of a matrix.
+
+    Parameters
+    ----------
+    X : array-like or SciPy sparse matrix of shape (n_rows, n_columns)
+        Features, one sample per row. A sparse matrix is made dense.
+    n : int or float
+        How many; or, as a float in (0, 1], which fraction of them.
+    method : {"cur", "fps", "random"}, default="cur"
+        ``"cur"``: by leverage scores, the squared norms of the rows of the leading ``n`` left
+        singular vectors [1]_. The highest score is chosen, its row is projected out of all others,
+        and so on [2]_ (that is a pivoted QR factorization of the singular vectors, which are
+        computed once). Beyond the numerical rank, the procedure starts anew with those that are
+        left. ``"fps"``: farthest point sampling, each the farthest from all before it; the first is
+        drawn. ``"random"``: uniformly, without replacement.
+    seed : int, default=0
+        Of the random numbers; ``"cur"`` needs none, except with ``randomize``.
+    what : {"samples", "features"}, default="samples"
+        Rows or columns.
+    normalize : bool, optional
+        Divide what is chosen from by its norm first, so that directions alone count, as in the
+        normalized kernel (whose distance is then the Euclidean one, and the order of ``"fps"`` the
+        same for any power ``zeta``). By default samples are divided, features are not.
+    randomize : bool, default=False
+        With ``"cur"``: draw with probabilities proportional to the leverage scores, without
+        replacement, as in [1]_.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Distinct indices in the order in which they were chosen, so that a shorter choice by
+        ``"fps"`` or ``"random"`` is the beginning of a longer one. A copy of one that has been
+        chosen comes only after all that differ. The same for any number of threads.
+
+    Raises
+    ------
+    InputError
+        If ``n`` is out of range, ``method`` or ``what`` is unknown, or an entry is not finite.
+
+    References
+    ----------
+    .. [1] Mahoney and Drineas, PNAS 106, 697 (2009), doi:10.1073/pnas.0803205106.
+    .. [2] Imbalzano et al., J. Chem. Phys. 148, 241730 (2018), doi:10.1063/1.5024611.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import castile
+    >>> X = np.array([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0], [0.02, 1.0]])
+    >>> sorted(castile.select(X, 2, method="fps").tolist())
+    [0, 3]
+    """
+    if method not in ("cur", "fps", "random"):
+        raise InputError(f"method must be 'cur', 'fps' or 'random', got {method!r}")
+    if what not in ("samples", "features"):
+        raise InputError(f"what must be 'samples' or 'features', got {what!r}")
+    rows = as_rows(X, "X")
+    items = rows if what == "samples" else rows.T
+    if scipy.sparse.issparse(items):
+        items = items.toarray()
+    items = np.ascontiguousarray(items)
+    count = _count(n, len(items), what)
+    rng = _generator(seed)
+    if normalize if normalize is not None else what == "samples":
+        items = _normalized(items)
+    distinct, copies = _split_copies(items)
+    if len(copies):
+        items = items[distinct]
+    n_first = min(count, len(distinct))
+    # BLAS with several threads sums in another order.
+    with threadpool_limits(1, user_api="blas"):
+        if method == "random":
+            chosen = rng.permutation(len(items))[:n_first]
+        elif method == "fps":
+            chosen = _farthest_points(items, n_first, rng)
+        elif randomize:
+            chosen = _cur_at_random(items, n_first, rng)
+        else:
+            chosen = _cur(items, n_first)
+    return np.concatenate([distinct[chosen], copies[: count - n_first]])
+
+
+def _count(n: Any, n_items: int, what: str) -> int:
+    if isinstance(n, (int, np.integer)) and not isinstance(n, bool):
+        if not 1 <= n <= n_items:
+            raise InputError(f"n must lie between 1 and the number of {what}, {n_items}, got {n}")
+        return int(n)
+    if not isinstance(n, (float, np.floating)):
+        raise InputTypeError(f"n must be an integer or a fraction of the {what}, got {n!r}")
+    if not 0.0 < n <= 1.0:
+        raise InputError(
+            f"n must be a fraction above 0 and up to 1, or an integer number of {what}, got {n!r}"
+        )
+    return max(1, round(float(n) * n_items))
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise InputTypeError(f"seed must be an integer of 0 or more, got {seed!r}")
+    if seed < 0:
+        raise InputError(f"seed must be an integer of 0 or more, got {seed}")
+    return np.random.default_rng(int(seed))
+
+
+def _normalized(items: FloatArray) -> FloatArray:
+    # By the largest entry first, so that no square over- or underflows.
+    largest = np.abs(items).max(axis=1, keepdims=True)
+    scaled = items / np.where(largest > 0.0, largest, 1.0)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return np.asarray(scaled / np.where(norms > 0.0, norms, 1.0))
+
+
+def _split_copies(items: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return the indices of the first of equal items, and of those that repeat an earlier one."""
+    seen: set[bytes] = set()
+    is_copy = np.zeros(len(items), dtype=bool)
+    for index, item in enumerate(items):
+        key = (item + 0.0).tobytes()  # -0.0 equals 0.0
+        is_copy[index] = key in seen
+        seen.add(key)
+    return np.flatnonzero(~is_copy), np.flatnonzero(is_copy)
+
+
+def _farthest_points(items: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
+    items = items / max(np.abs(items).max(), np.finfo(float).tiny)  # no square overflows
+    squares = np.einsum("ij,ij->i", items, items)
+    chosen = np.empty(count, dtype=np.int64)
+    chosen[0] = rng.integers(len(items))
+    distances = np.full(len(items), np.inf)
+    for step in range(1, count):
+        last = chosen[step - 1]
+        new = squares + (squares[last] - 2.0 * (items @ items[last]))
+        np.minimum(distances, np.maximum(new, 0.0), out=distances)
+        distances[last] = -1.0  # below any distance: not again
+        chosen[step] = distances.argmax()
+    return chosen
+
+
+def _cur(items: FloatArray, count: int) -> IntArray:
+    left = np.arange(len(items))
+    chosen: list[IntArray] = []
+    while count > 0:
+        vectors = _left_singular_vectors(items[left], count)
+        if vectors.shape[1] == 0:  # nothing but zeros
+            chosen.append(left[:count])
+            break
+        n_round = min(count, vectors.shape[1])
+        _, pivots = scipy.linalg.qr(
+            vectors.T, mode="r", pivoting=True, overwrite_a=True, check_finite=False
+        )
+        chosen.append(left[pivots[:n_round]])
+        left = np.delete(left, pivots[:n_round])
+        count -= n_round
+    return np.concatenate(chosen)
+
+
+def _cur_at_random(items: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
+    vectors = _left_singular_vectors(items, count)
+    leverages = np.einsum("ij,ij->i", vectors, vectors)
+    # The largest of log(p) + Gumbel noise: one draw without replacement; no leverage comes last.
+    with np.errstate(divide="ignore"):
+        keys = np.log(leverages) + rng.gumbel(size=len(items))
+    return np.argsort(-keys, kind="stable")[:count]
+
+
+def _left_singular_vectors(items: FloatArray, count: int) -> FloatArray:
+    """Return the leading left singular vectors as columns: ``count``, or the numerical rank.
+
+    From the smaller Gram matrix; singular values below about 1e-6 of the largest drown in its
+    rounding errors and count as zero.
+    """
+    items = items / max(np.abs(items).max(), np.finfo(float).tiny)
+    n_items, n_columns = items.shape
+    tall = n_items > n_columns
+    factor = np.ascontiguousarray(items.T) if tall else items
+    gram = _core.dot_product_kernel(factor, factor, 1.0, False)
+    size = len(gram)
+    subset = (max(0, size - count), size - 1)
+    values, vectors = scipy.linalg.eigh(
+        gram, subset_by_index=subset, overwrite_a=True, check_finite=False
+    )
+    keep = values > max(items.shape) * np.finfo(float).eps * max(values[-1], 0.0)
+    values, vectors = values[keep][::-1], vectors[:, keep][:, ::-1]
+    if not tall:
+        return np.asarray(vectors)
+    return np.asarray(items @ (vectors / np.sqrt(values)))

@@ -1,0 +1,432 @@
+"""Kernel ridge regression against scikit-learn, refits and its own promises."""
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn import kernel_ridge as sklearn_kernel_ridge
+from sklearn.base import clone
+from sklearn.metrics.pairwise import laplacian_kernel, pairwise_kernels
+from sklearn.model_selection import GridSearchCV, LeaveOneOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import castile
+from castile.errors import InputError, InputTypeError, NotFittedError
+from castile.kernels import average_kernel, soap_kernel
+
+KERNELS = [
+    {"kernel": "soap", "zeta": 2},
+    {"kernel": "soap", "zeta": 3.5, "normalize": False},
+    {"kernel": "rbf", "gamma": 0.7},
+    {"kernel": "laplacian"},
+    {"kernel": "poly", "degree": 2, "coef0": 0.5},
+    {"kernel": "linear"},
+    {"kernel": laplacian_kernel, "kernel_params": {"gamma": 0.3}},
+]
+GENERIC = "scikit-learn's generic data are no kernel matrix: not positive definite, an error here"
+
+
+def expected_failures(estimator):
+    if estimator.kernel != "precomputed":
+        return {}
+    return {"check_positive_only_tag_during_fit": GENERIC, "check_estimators_dtypes": GENERIC}
+
+
+@parametrize_with_checks(
+    [
+        castile.KernelRidge(),
+        castile.KernelRidge(kernel="rbf"),
+        castile.KernelRidge(kernel="precomputed", alpha=1.0),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def random_data(n=60, k=9, n_outputs=None, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, k))
+    y = np.sin(X @ rng.normal(size=(k, n_outputs or 1))) + rng.normal(size=(n, n_outputs or 1))
+    return X, y if n_outputs else y[:, 0]
+
+
+def gram_matrix(parameters, X, Y):
+    parameters = dict(parameters)
+    kernel = parameters.pop("kernel")
+    if kernel == "soap":
+        return soap_kernel(X, Y, **parameters)
+    if callable(kernel):
+        return kernel(X, Y, **parameters["kernel_params"])
+    return pairwise_kernels(X, Y, metric=kernel, **parameters)
+
+
+def assert_relative(actual, expected, tolerance):
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("parameters", KERNELS, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_outputs", [None, 3])
+def test_equals_scikit_learn_on_the_same_gram_matrix(parameters, weighted, n_outputs):
+    X, y = random_data(n_outputs=n_outputs)
+    X_new, _ = random_data(25, seed=1)
+    weights = np.random.default_rng(2).random(60) if weighted else None
+    peer = sklearn_kernel_ridge.KernelRidge(alpha=1e-3, kernel="precomputed")
+    peer.fit(gram_matrix(parameters, X, X), y, weights)
+    model = castile.KernelRidge(alpha=1e-3, **parameters).fit(X, y, weights)
+    assert_relative(model.dual_coef_, peer.dual_coef_, 1e-10)
+    assert_relative(model.predict(X_new), peer.predict(gram_matrix(parameters, X_new, X)), 1e-10)
+    ours = castile.KernelRidge(alpha=1e-3, kernel="precomputed")
+    ours.fit(gram_matrix(parameters, X, X), y, weights)
+    assert_relative(ours.dual_coef_, peer.dual_coef_, 1e-10)
+    assert model.predict(X_new).shape == (25,) if n_outputs is None else (25, 3)
+
+
+def test_score_is_that_of_scikit_learn():
+    X, y = random_data()
+    peer = sklearn_kernel_ridge.KernelRidge(alpha=0.1, kernel="rbf").fit(X, y)
+    model = castile.KernelRidge(alpha=0.1, kernel="rbf").fit(X, y)
+    weights = np.arange(60.0)
+    assert model.score(X, y, weights) == pytest.approx(peer.score(X, y, weights), rel=1e-10)
+
+
+@pytest.mark.parametrize("parameters", KERNELS[:3], ids=str)
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_leave_one_out_equals_refits(parameters, n_outputs):
+    X, y = random_data(40, n_outputs=n_outputs)
+    model = castile.KernelRidge(alpha=1e-2, **parameters).fit(X, y)
+    expected = cross_val_predict(
+        castile.KernelRidge(alpha=1e-2, loo=False, **parameters), X, y, cv=LeaveOneOut()
+    )
+    assert_relative(model.loo_predictions(), expected, 1e-9)
+    assert_relative(model.loo_residuals_, y - expected, 1e-9)
+    np.testing.assert_allclose(
+        model.loo_rmse(), np.sqrt(np.mean((y - expected) ** 2, axis=0)), rtol=1e-9
+    )
+    np.testing.assert_allclose(model.loo_mae(), np.mean(abs(y - expected), axis=0), rtol=1e-9)
+
+
+def test_weighted_leave_one_out_equals_refits_also_for_weights_of_zero():
+    X, y = random_data(30)
+    weights = np.random.default_rng(3).random(30)
+    weights[[4, 17]] = 0.0
+    model = castile.KernelRidge(alpha=1e-2).fit(X, y, weights)
+    for index in range(30):
+        rest = np.arange(30) != index
+        refit = castile.KernelRidge(alpha=1e-2).fit(X[rest], y[rest], weights[rest])
+        expected = refit.predict(X[[index]])[0]
+        assert model.loo_predictions()[index] == pytest.approx(expected, rel=1e-9)
+
+
+def test_weights_are_repetitions():
+    X, y = random_data(30)
+    counts = np.random.default_rng(4).integers(0, 4, 30)
+    weighted = castile.KernelRidge(alpha=1e-2).fit(X, y, counts)
+    repeated = castile.KernelRidge(alpha=1e-2).fit(np.repeat(X, counts, 0), np.repeat(y, counts))
+    assert_relative(weighted.predict(X), repeated.predict(X), 1e-9)
+
+
+# Local rows and groups.
+
+
+def local_data(n_structures=15, n_outputs=None, seed=5):
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_structures), rng.integers(1, 9, n_structures))
+    X = rng.random((len(groups), 8))
+    y = rng.normal(size=(n_structures,) if n_outputs is None else (n_structures, n_outputs))
+    return X, y, groups
+
+
+@pytest.mark.parametrize("parameters", KERNELS, ids=str)
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_groups_sum_the_kernel_over_their_rows(parameters, n_outputs):
+    X, y, groups = local_data(n_outputs=n_outputs)
+    X_new, _, groups_new = local_data(6, seed=6)
+    P, P_new = (np.equal.outer(np.unique(g), g).astype(float) for g in (groups, groups_new))
+    K = P @ gram_matrix(parameters, X, X) @ P.T
+    coefficients = np.linalg.solve(K + 1e-2 * np.eye(15), y)
+    expected = P_new @ gram_matrix(parameters, X_new, X) @ P.T @ coefficients
+    model = castile.KernelRidge(alpha=1e-2, **parameters).fit(X, y, groups=groups)
+    assert_relative(model.dual_coef_, coefficients, 1e-9)
+    assert_relative(model.predict(X_new, groups=groups_new), expected, 1e-9)
+    local = model.predict(X_new)
+    assert len(local) == len(X_new)
+    assert_relative(P_new @ local, expected, 1e-9)
+
+
+def test_groups_equal_the_summed_structure_kernel():
+    X, y, groups = local_data()
+    K = average_kernel(X, groups, reduction="sum")
+    on_structures = castile.KernelRidge(alpha=1e-3, kernel="precomputed").fit(K, y)
+    on_rows = castile.KernelRidge(alpha=1e-3).fit(X, y, groups=groups)
+    assert_relative(on_rows.dual_coef_, on_structures.dual_coef_, 1e-12)
+    assert_relative(on_rows.predict(X, groups), on_structures.predict(K), 1e-9)
+
+
+def test_precomputed_kernels_of_local_rows_are_summed():
+    X, y, groups = local_data()
+    by_rows = castile.KernelRidge(alpha=1e-3).fit(X, y, groups=groups)
+    precomputed = castile.KernelRidge(alpha=1e-3, kernel="precomputed")
+    precomputed.fit(soap_kernel(X), y, groups=groups)
+    assert_relative(precomputed.predict(soap_kernel(X), groups), by_rows.predict(X, groups), 1e-9)
+
+
+def test_leave_one_out_leaves_out_whole_groups():
+    X, y, groups = local_data()
+    weights = np.random.default_rng(7).random(15) + 0.1
+    model = castile.KernelRidge(alpha=1e-2).fit(X, y, weights, groups)
+    for index in range(15):
+        rest = groups != index
+        others = np.arange(15) != index
+        refit = castile.KernelRidge(alpha=1e-2)
+        refit.fit(X[rest], y[others], weights[others], groups[rest])
+        expected = refit.predict(X[~rest], groups[~rest])[0]
+        assert model.loo_predictions()[index] == pytest.approx(expected, rel=1e-8, abs=1e-10)
+
+
+def test_groups_come_in_the_order_of_first_appearance():
+    X, y, groups = local_data()
+    names = np.array([f"structure {99 - g}" for g in groups])
+    by_number = castile.KernelRidge().fit(X, y, groups=groups)
+    by_name = castile.KernelRidge().fit(X, y, groups=names)
+    np.testing.assert_array_equal(by_name.predict(X, names), by_number.predict(X, groups))
+    order = np.random.default_rng(8).permutation(len(X))
+    first_appearance = list(dict.fromkeys(groups[order].tolist()))
+    shuffled = castile.KernelRidge().fit(X[order], y[first_appearance], groups=groups[order])
+    assert_relative(
+        shuffled.predict(X[order], groups[order]),
+        by_number.predict(X, groups)[first_appearance],
+        1e-6,
+    )
+
+
+def test_samples_of_a_descriptor_are_groups():
+    X, y, groups = local_data()
+    samples = np.zeros(len(X), dtype=[("frame", int), ("atom", int), ("species", "U2")])
+    samples["frame"] = groups
+    np.testing.assert_array_equal(
+        castile.KernelRidge().fit(X, y, groups=samples).predict(X, samples),
+        castile.KernelRidge().fit(X, y, groups=groups).predict(X, groups),
+    )
+
+
+def test_score_of_groups():
+    X, y, groups = local_data()
+    model = castile.KernelRidge(alpha=1e-8).fit(X, y, groups=groups)
+    assert model.score(X, y, groups=groups) > 0.99
+
+
+# Bits.
+
+
+@pytest.mark.parametrize("parameters", [*KERNELS, {"kernel": "precomputed"}], ids=str)
+def test_bits_do_not_depend_on_threads_or_batches(parameters):
+    X, y = random_data(150, 40, 2)
+    X_new, _ = random_data(231, 40, seed=9)
+    if parameters["kernel"] == "precomputed":
+        X, X_new = soap_kernel(X), soap_kernel(X_new, X)
+
+    def predictions(batch):
+        model = castile.KernelRidge(alpha=1e-2, **parameters).fit(X, y)
+        parts = [model.predict(X_new[i : i + batch]) for i in range(0, len(X_new), batch)]
+        return np.concatenate([model.loo_residuals_, *parts])
+
+    with castile.threads(1):
+        whole = predictions(231)
+        for batch in (1, 7, 13, 100):
+            np.testing.assert_array_equal(predictions(batch), whole)
+    for n in (2, 4):
+        with castile.threads(n):
+            np.testing.assert_array_equal(predictions(231), whole)
+
+
+def test_group_bits_do_not_depend_on_threads_or_other_structures():
+    X, y, groups = local_data(60)
+
+    def fitted():
+        return castile.KernelRidge().fit(X, y, groups=groups)
+
+    with castile.threads(1):
+        model = fitted()
+        whole = model.predict(X, groups)
+    with castile.threads(4):
+        np.testing.assert_array_equal(fitted().predict(X, groups), whole)
+    some = np.isin(groups, [2, 40])
+    np.testing.assert_array_equal(model.predict(X[some], groups[some]), whole[[2, 40]])
+
+
+def test_predictions_in_blocks_equal_predictions_at_once(monkeypatch):
+    X, y = random_data(100)
+    model = castile.KernelRidge().fit(X, y)
+    whole = model.predict(np.tile(X, (3, 1)))
+    monkeypatch.setattr("castile.models.kernel_ridge._BLOCK_BYTES", 1)
+    np.testing.assert_array_equal(model.predict(np.tile(X, (3, 1))), whole)
+
+
+# A scikit-learn estimator.
+
+
+def test_works_in_pipelines_and_grid_searches():
+    X, y = random_data(50)
+    search = GridSearchCV(
+        make_pipeline(MaxAbsScaler(), castile.KernelRidge()),
+        {"kernelridge__alpha": [1e-3, 1e-1], "kernelridge__zeta": [1, 3]},
+        cv=3,
+    ).fit(X, y)
+    assert set(search.best_params_) == {"kernelridge__alpha", "kernelridge__zeta"}
+    precomputed = GridSearchCV(castile.KernelRidge(kernel="precomputed"), {"alpha": [0.1, 1]})
+    assert precomputed.fit(soap_kernel(X), y).predict(soap_kernel(X)).shape == (50,)
+
+
+def test_clones_and_pickles_predict_the_same():
+    X, y = random_data()
+    model = castile.KernelRidge(alpha=1e-3, zeta=3).fit(X, y)
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.predict(X), model.predict(X))
+    np.testing.assert_array_equal(copy.loo_predictions(), model.loo_predictions())
+    refit = clone(model).fit(X, y)
+    np.testing.assert_array_equal(refit.predict(X), model.predict(X))
+
+
+def test_sparse_rows_have_the_bits_of_dense_ones():
+    X, y = random_data()
+    X *= random_data(seed=1)[0] > 0.5
+    dense = castile.KernelRidge().fit(X, y)
+    sparse = castile.KernelRidge().fit(scipy.sparse.csr_array(X), y)
+    np.testing.assert_array_equal(sparse.predict(scipy.sparse.csr_array(X)), dense.predict(X))
+
+
+def test_later_changes_of_the_arguments_do_not_change_the_model():
+    X, y = random_data()
+    model = castile.KernelRidge().fit(X, y)
+    before, loo = model.predict(X.copy()), model.loo_predictions()
+    probe = X.copy()
+    X[:] = 0.0
+    y[:] = 0.0
+    np.testing.assert_array_equal(model.predict(probe), before)
+    np.testing.assert_array_equal(model.loo_predictions(), loo)
+
+
+def test_arguments_are_not_modified():
+    X, y, groups = local_data()
+    K = soap_kernel(X)
+    before = K.copy()
+    castile.KernelRidge(kernel="precomputed", alpha=0.1).fit(K, y, np.ones(15), groups)
+    castile.KernelRidge(kernel="precomputed", alpha=0.1).fit(K, X[:, 0], np.full(len(K), 2.0))
+    np.testing.assert_array_equal(K, before)
+
+
+# Errors.
+
+X, Y = random_data(12, 4)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"alpha": -1.0}, "alpha must be a finite number of 0 or more, got -1.0"),
+        ({"alpha": np.nan}, "alpha must be a finite number of 0 or more, got nan"),
+        ({"zeta": 0}, "zeta must be a finite number above 0, got 0"),
+        (
+            {"kernel": "rbff"},
+            "kernel must be a callable or one of soap, precomputed, .* got 'rbff'",
+        ),
+        ({"kernel": None}, "kernel must be a callable or one of"),
+        ({"kernel": "precomputed"}, r"X must be the square kernel matrix .* got shape \(12, 4\)"),
+        ({"kernel": "rbf", "gamma": -1.0}, "alpha is too small"),
+        ({"kernel": lambda a, b: np.ones(3)}, r"kernel must return the matrix .* = \(12, 12\)"),
+        ({"kernel": lambda a, b: a @ b.T * np.nan}, r"kernel\(X, Y\) must be finite"),
+        ({"kernel": "chi2", "gamma": "one"}, "gamma|dtype|type"),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_refused_in_fit(parameters, message):
+    model = castile.KernelRidge(**parameters)
+    with pytest.raises((InputError, InputTypeError), match=message):
+        model.fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"alpha": "1"}, "alpha must be a number of 0 or more, got '1'"),
+        ({"alpha": True}, "alpha must be a number of 0 or more, got True"),
+        ({"zeta": None}, "zeta must be a number above 0, got None"),
+    ],
+)
+def test_parameters_of_a_wrong_type_are_refused_in_fit(parameters, message):
+    with pytest.raises(InputTypeError, match=message):
+        castile.KernelRidge(**parameters).fit(X, Y)
+
+
+def test_equal_rows_without_regularization_are_refused_by_the_name_of_alpha():
+    model = castile.KernelRidge(alpha=0.0, kernel="linear")
+    with pytest.raises(InputError, match=r"alpha is too small: .* plus alpha=0 .* raise alpha"):
+        model.fit(np.zeros((3, 2)), [1.0, 2.0, 3.0])
+
+
+def test_ill_conditioned_kernels_warn():
+    rows = np.array([[1.0, 0.0], [1.0, 1e-9], [0.0, 1.0]])
+    with pytest.warns(Warning, match="ill-conditioned"):
+        castile.KernelRidge(alpha=3e-16).fit(rows, [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((X, Y[:3]), r"these look like local rows \(12 rows for 3 targets\); pass groups=soap"),
+        ((X * np.nan, Y), r"X must be finite .* X\[0, 0\] is NaN"),
+        ((X, np.where(np.arange(12) == 5, np.inf, Y)), r"y must be finite .* y\[5\] is inf"),
+        ((X[:0], Y[:0]), "0 sample"),
+        ((X[:, 0], Y), "1D array|Expected 2D"),
+        ((X, None), "requires y to be passed"),
+        ((X, np.zeros((12, 2, 2))), r"y must have shape .* got \(12, 2, 2\)"),
+        ((X, Y, np.ones(3)), r"sample_weight must hold one number per target, shape \(12,\)"),
+        ((X, Y, -np.ones(12)), r"sample_weight must not be negative, got sample_weight\[0\] = -1"),
+        ((X, Y, np.full(12, np.nan)), r"sample_weight must be finite"),
+        ((X, Y, 0.0), "sample_weight must have an entry above 0, but all are zero"),
+        ((X, Y, None, [0, 1]), r"groups must hold one label per row, shape \(12,\)"),
+        (
+            (X, Y, None, [0, 1] * 6),
+            "one target per group, got 12 targets for the 2 different labels",
+        ),
+        ((X, Y[:2], None, [0, np.nan] * 6), r"groups must not hold NaN, but groups\[1\]"),
+    ],
+)
+def test_arrays_that_cannot_be_fitted_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        castile.KernelRidge().fit(*arguments)
+
+
+def test_weights_of_a_wrong_type_are_refused():
+    with pytest.raises(InputTypeError, match="sample_weight must hold real numbers"):
+        castile.KernelRidge().fit(X, Y, ["a"] * 12)
+
+
+def test_arrays_that_cannot_be_predicted_are_refused():
+    model = castile.KernelRidge().fit(X, Y)
+    with pytest.raises(InputError, match=r"3 features.*expecting 4"):
+        model.predict(X[:, :3])
+    with pytest.raises(InputError, match=r"X\[0, 0\] is NaN"):
+        model.predict(X * np.nan)
+    with pytest.raises(InputError, match="groups must hold one label per row"):
+        model.predict(X, groups=[0])
+
+
+def test_methods_before_fit_are_refused():
+    model = castile.KernelRidge()
+    for call in (partial(model.predict, X), model.loo_predictions, model.loo_rmse):
+        with pytest.raises(NotFittedError, match="not fitted"):
+            call()
+
+
+def test_leave_one_out_without_loo_is_refused():
+    model = castile.KernelRidge().fit(X, Y)
+    model.set_params(loo=False).fit(X, Y)
+    assert not hasattr(model, "loo_residuals_")
+    with pytest.raises(InputError, match="loo must be True in fit"):
+        model.loo_mae()

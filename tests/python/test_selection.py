@@ -1,0 +1,202 @@
+"""Choice of rows and columns."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.sparse
+
+import castile
+from castile.errors import InputError, InputTypeError
+
+METHODS = ["cur", "fps", "random"]
+OPTIONS = [("cur", False), ("cur", True), ("fps", False), ("random", False)]
+
+
+def random_rows(n, k, seed=0):
+    return np.random.default_rng(seed).random((n, k))
+
+
+@pytest.mark.parametrize(("method", "randomize"), OPTIONS)
+@pytest.mark.parametrize("what", ["samples", "features"])
+@pytest.mark.parametrize("n", [1, 5, 20, 29])
+def test_indices_are_distinct_and_in_range(method, randomize, what, n):
+    X = random_rows(30, 40) if what == "samples" else random_rows(40, 30)
+    chosen = castile.select(X, n, method, what=what, randomize=randomize)
+    assert chosen.shape == (n,)
+    assert chosen.dtype == np.int64
+    assert len(set(chosen.tolist())) == n
+    assert chosen.min() >= 0
+    assert chosen.max() < 30
+
+
+@pytest.mark.parametrize(("method", "randomize"), OPTIONS)
+def test_same_choice_for_any_threads_and_every_call(method, randomize):
+    X = random_rows(500, 60)
+    with castile.threads(1):
+        first = castile.select(X, 50, method, seed=3, randomize=randomize)
+    for n in (1, 2, 4):
+        with castile.threads(n):
+            again = castile.select(X, 50, method, seed=3, randomize=randomize)
+            np.testing.assert_array_equal(again, first)
+
+
+@pytest.mark.parametrize(
+    ("method", "randomize"), [("cur", True), ("fps", False), ("random", False)]
+)
+def test_seeds_change_the_choice(method, randomize):
+    X = random_rows(300, 20)
+    choices = {tuple(castile.select(X, 10, method, seed=s, randomize=randomize)) for s in range(6)}
+    assert len(choices) > 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_features_are_samples_of_the_transpose(method):
+    X = random_rows(40, 25)
+    features = castile.select(X, 9, method, what="features")
+    samples = castile.select(X.T, 9, method, what="samples", normalize=False)
+    np.testing.assert_array_equal(features, samples)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sparse_equals_dense(method):
+    X = random_rows(60, 25) * (random_rows(60, 25, 1) > 0.6)
+    np.testing.assert_array_equal(
+        castile.select(scipy.sparse.csr_array(X), 9, method), castile.select(X, 9, method)
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fractions_and_arguments(method):
+    X = random_rows(40, 6)
+    before = X.copy()
+    assert len(castile.select(X, 0.25, method)) == 10
+    assert len(castile.select(X, 1.0, method)) == 40
+    assert len(castile.select(X, 1e-9, method)) == 1
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize(("method", "randomize"), OPTIONS)
+def test_copies_come_last(method, randomize):
+    X = np.repeat(random_rows(12, 20), 3, axis=0)
+    X[0] = 0.0  # zeros too can be chosen
+    chosen = castile.select(X, 14, method, normalize=False, randomize=randomize)
+    assert len(np.unique(X[chosen[:13]], axis=0)) == 13
+    assert len(set(chosen.tolist())) == 14
+
+
+@pytest.mark.parametrize("method", ["fps", "random"])
+def test_shorter_choices_begin_longer_ones(method):
+    X = random_rows(80, 10)
+    np.testing.assert_array_equal(castile.select(X, 30, method)[:11], castile.select(X, 11, method))
+
+
+def test_fps_equals_a_plain_loop():
+    X = random_rows(120, 8)
+    chosen = castile.select(X, 40, "fps", seed=5, normalize=False)
+    expected = [chosen[0]]
+    distances = np.linalg.norm(X - X[chosen[0]], axis=1)
+    for _ in range(39):
+        expected.append(int(distances.argmax()))
+        distances = np.minimum(distances, np.linalg.norm(X - X[expected[-1]], axis=1))
+    np.testing.assert_array_equal(chosen, expected)
+
+
+def test_fps_of_samples_follows_the_kernel_distance():
+    X = random_rows(100, 8) * random_rows(100, 1, 2)
+    K = castile.kernels.soap_kernel(X, zeta=4)
+    distances = np.sqrt(np.maximum(2 - 2 * K, 0))
+    chosen = castile.select(X, 25, "fps")
+    for step in range(1, 25):
+        nearest = distances[:, chosen[:step]].min(axis=1)
+        assert nearest[chosen[step]] == pytest.approx(nearest.max(), abs=1e-12)
+
+
+def leverage_scores(X, rank):
+    U = scipy.linalg.svd(X, full_matrices=False)[0][:, :rank]
+    return U, np.einsum("ij,ij->i", U, U)
+
+
+@pytest.mark.parametrize("shape", [(50, 12), (12, 50)])
+def test_cur_equals_greedy_projection_of_the_singular_vectors(shape):
+    X = random_rows(*shape)
+    n = 8
+    U, _ = leverage_scores(X, n)
+    expected = []
+    for _ in range(n):
+        expected.append(int(np.einsum("ij,ij->i", U, U).argmax()))
+        direction = U[expected[-1]] / np.linalg.norm(U[expected[-1]])
+        U = U - np.outer(U @ direction, direction)
+    np.testing.assert_array_equal(castile.select(X, n, normalize=False), expected)
+
+
+def test_cur_spans_the_rows_of_a_low_rank_matrix():
+    X = random_rows(200, 7) @ random_rows(7, 50, 1)
+    chosen = castile.select(X, 7)
+    rest = X - X @ np.linalg.pinv(X[chosen]) @ X[chosen]
+    assert np.abs(rest).max() < 1e-10 * np.abs(X).max()
+
+
+def test_cur_goes_on_beyond_the_rank():
+    X = random_rows(30, 3) @ random_rows(3, 10, 1)
+    chosen = castile.select(X, 20)
+    assert len(set(chosen.tolist())) == 20
+    for start in (0, 3, 6):  # every round spans the space anew
+        assert np.linalg.matrix_rank(X[chosen[start : start + 3]]) == 3
+
+
+def test_cur_of_zeros_chooses_the_first():
+    X = np.zeros((4, 3))
+    assert castile.select(X, 2).tolist() == [0, 1]
+
+
+def test_randomized_cur_prefers_high_leverage():
+    X = random_rows(40, 4) * 1e-3
+    X[7] = [0, 0, 0, 5.0]
+    hits = [7 in castile.select(X, 4, seed=s, randomize=True, normalize=False) for s in range(30)]
+    assert np.mean(hits) > 0.4  # 0.7 by its leverage, 0.1 if drawn uniformly
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_huge_and_tiny_numbers_are_taken(method):
+    X = random_rows(30, 5)
+    for factor in (1e200, 1e-200):
+        np.testing.assert_array_equal(
+            castile.select(X * factor, 4, method, normalize=False),
+            castile.select(X, 4, method, normalize=False),
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((np.ones((3, 2)), 4), {}, "n must lie between 1 and the number of samples, 3, got 4"),
+        ((np.ones((3, 2)), 3), {"what": "features"}, "number of features, 2, got 3"),
+        ((np.ones((3, 2)), 0), {}, "n must lie between 1"),
+        ((np.ones((3, 2)), 1.5), {}, "n must be a fraction above 0 and up to 1"),
+        ((np.ones((3, 2)), 0.0), {}, "n must be a fraction above 0"),
+        ((np.ones((3, 2)), np.nan), {}, "n must be a fraction above 0"),
+        ((np.ones((3, 2)), 1, "pca"), {}, "method must be 'cur', 'fps' or 'random', got 'pca'"),
+        ((np.ones((3, 2)), 1), {"what": "rows"}, "what must be 'samples' or 'features'"),
+        ((np.ones((3, 2)), 1), {"seed": -1}, "seed must be an integer of 0 or more, got -1"),
+        ((np.full((3, 2), np.nan), 1), {}, r"X must be finite .* X\[0, 0\] is NaN"),
+        ((np.ones(3), 1), {}, "X must have shape"),
+        ((np.ones((0, 3)), 1), {}, "X must have at least one row"),
+    ],
+)
+def test_select_refuses(arguments, options, message):
+    with pytest.raises(InputError, match=message):
+        castile.select(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("n", "seed", "message"),
+    [
+        ("3", 0, "n must be an integer or a fraction of the samples, got '3'"),
+        (True, 0, "n must be an integer or a fraction"),
+        (1, 0.5, "seed must be an integer of 0 or more, got 0.5"),
+        (1, None, "seed must be an integer of 0 or more, got None"),
+    ],
+)
+def test_select_refuses_types(n, seed, message):
+    with pytest.raises(InputTypeError, match=message):
+        castile.select(np.ones((3, 2)), n, seed=seed)
