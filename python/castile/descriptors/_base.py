@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ from sklearn.utils import Tags
 
 from castile import _checks, _core
 from castile._memory import require_memory
-from castile.descriptors._centers import Centers, select_centers
+from castile.descriptors._input import DescriptorInput, prepare_input
 from castile.descriptors.jacobian import Gradients, Jacobian, JacobianGroup, MemoryEstimate
 from castile.errors import InputError, InputTypeError, NotFittedError
 from castile.progress import track
@@ -27,79 +26,11 @@ __all__ = ["SAMPLE_DTYPE", "DensityDescriptor"]
 
 SAMPLE_DTYPE = np.dtype([("frame", np.int64), ("atom", np.int64), ("species", "U2")])
 
-# Large enough to keep all threads busy, small enough that progress moves. A frame is cut only if it alone has
-# more centers than this, always at the same places, so that the bits do not depend on the batch.
-_CHUNK_CENTERS = 8192
-
-
 @lru_cache(maxsize=32)
 def _core_descriptor(dtype: str, **parameters: Any) -> Any:
     """Return the compiled descriptor; it holds no state of a call, so that equal parameters share one."""
     cls = _core.DensityDescriptor if dtype == "float64" else _core.DensityDescriptorF32
     return cls(**parameters)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Frames and centers that go to the core in one call, and where their results belong."""
-
-    structures: _core.Structures
-    centers: Centers
-    rows: slice
-    atoms: slice
-    frames: slice
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        return self.structures, self.centers.atoms, self.centers.offsets
-
-
-@dataclass(frozen=True)
-class _Input:
-    """The user's frames and centers, checked."""
-
-    structures: StructureArrays
-    centers: Centers
-    species: tuple[str, ...]
-    per_frame: bool  # one row per frame
-
-    @property
-    def n_rows(self) -> int:
-        return self.structures.n_frames if self.per_frame else len(self.centers.atoms)
-
-    def chunks(self, owner: str) -> Iterator[tuple[int, _Chunk]]:
-        """Yield (rows, chunk) in order."""
-        table = species_table(self.species, self.structures.numbers, owner)
-        start = 0
-        while start < self.structures.n_frames:
-            limit = self.centers.offsets[start] + _CHUNK_CENTERS
-            stop = int(np.searchsorted(self.centers.offsets, limit, side="right")) - 1
-            stop = min(max(stop, start + 1), self.structures.n_frames)
-            yield from self._chunks_of(start, stop, table)
-            start = stop
-
-    def _chunks_of(
-        self, start: int, stop: int, table: npt.NDArray[np.int32]
-    ) -> Iterator[tuple[int, _Chunk]]:
-        structures = self.structures.slice(start, stop)
-        core = structures.to_core(table)
-        centers = self.centers.slice(start, stop)
-        first_row = int(self.centers.offsets[start])
-        atoms = slice(int(self.structures.atom_offsets[start]), int(self.structures.atom_offsets[stop]))
-        frames = slice(start, stop)
-        if self.per_frame:
-            yield stop - start, _Chunk(core, centers, frames, atoms, frames)
-            return
-        n_centers = len(centers.atoms)
-        cuts = range(0, n_centers, _CHUNK_CENTERS) if stop == start + 1 else range(0, n_centers, n_centers)
-        for first in cuts if n_centers else []:
-            last = min(first + _CHUNK_CENTERS, n_centers) if stop == start + 1 else n_centers
-            part = Centers(
-                np.ascontiguousarray(centers.atoms[first:last]),
-                np.clip(centers.offsets - first, 0, last - first),
-            )
-            rows = slice(first_row + first, first_row + last)
-            yield last - first, _Chunk(core, part, rows, atoms, frames)
 
 
 class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -165,7 +96,8 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If frames hold a species that is not in ``species``.
         """
         structures = as_structure_arrays(frames)
-        _require_frames(structures)
+        if structures.n_frames == 0:
+            raise InputError("frames is empty; give at least one ase.Atoms")
         self._fit_species(structures)
         return self
 
@@ -230,7 +162,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         given = self._input(frames, centers)
         core = self._core(given.species)
-        chunks = track(given.chunks(type(self).__name__), given.n_rows, type(self).__name__, progress)
+        chunks = track(given.chunks(), given.n_rows, type(self).__name__, progress)
         if self.sparse:
             parts = [core.transform_sparse(*chunk.arguments) for chunk in chunks]
             return _stack_sparse(parts, given.n_rows, core.n_features, self.dtype)
@@ -244,13 +176,13 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             core.transform(*chunk.arguments, out=features[chunk.rows])
         return self._as_table(features, frames, given)
 
-    def _as_table(self, features: Any, frames: Any, given: _Input) -> Any:
+    def _as_table(self, features: Any, frames: Any, given: DescriptorInput) -> Any:
         """Keep the index of a pandas Series, repeated per center, if pandas output is set."""
         if not _is_series(frames) or _output_container(self) != "pandas":
             return features
         import pandas as pd
 
-        frame = np.arange(given.n_rows) if given.per_frame else _frame_of_centers(given.centers)
+        frame = np.arange(given.n_rows) if given.per_frame else given.frame_of_centers()
         return pd.DataFrame(features, index=frames.index[frame], columns=self.get_feature_names_out())
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -297,7 +229,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             samples["frame"] = np.arange(given.n_rows)
             samples["atom"] = -1
             return samples
-        samples["frame"] = _frame_of_centers(given.centers)
+        samples["frame"] = given.frame_of_centers()
         samples["atom"] = given.centers.atoms
         atoms = given.structures.atom_offsets[samples["frame"]] + given.centers.atoms
         samples["species"] = np.array(chemical_symbols)[given.structures.numbers[atoms]]
@@ -333,7 +265,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         positions = np.zeros((given.structures.n_atoms, 3))
         strain = np.zeros((given.structures.n_frames, 3, 3))
-        for chunk in track(given.chunks(type(self).__name__), given.n_rows, "gradients", progress):
+        for chunk in track(given.chunks(), given.n_rows, "gradients", progress):
             rows = cotangent[chunk.rows]
             dense = rows.toarray() if sp.issparse(rows) else rows
             parts = core.vjp(*chunk.arguments, np.ascontiguousarray(dense, dtype=self.dtype))
@@ -350,7 +282,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         *,
         progress: bool = False,
     ) -> npt.NDArray[Any]:
-        """Derivative of the features along given changes of positions and strain (forward mode).
+        """Compute the derivative of the features along given changes of positions and strain (forward mode).
 
         Parameters
         ----------
@@ -372,7 +304,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         velocities = _tangent("positions", positions, (given.structures.n_atoms, 3))
         rates = _tangent("strain", strain, (given.structures.n_frames, 3, 3))
         features_dot = np.empty((given.n_rows, core.n_features), dtype=self.dtype)
-        for chunk in track(given.chunks(type(self).__name__), given.n_rows, "derivatives", progress):
+        for chunk in track(given.chunks(), given.n_rows, "derivatives", progress):
             features_dot[chunk.rows] = core.jvp(
                 *chunk.arguments, velocities[chunk.atoms], rates[chunk.frames]
             )
@@ -400,7 +332,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         given = self._input(frames, centers)
         core = self._core(given.species)
-        arguments = self._whole(given).arguments
+        arguments = given.whole().arguments
         layout = core.jacobian_layout(*arguments)
         estimate = self._estimate(given, core, layout, strain)
         require_memory(
@@ -436,10 +368,10 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         given = self._input(frames, centers)
         core = self._core(given.species)
-        layout = core.jacobian_layout(*self._whole(given).arguments)
+        layout = core.jacobian_layout(*given.whole().arguments)
         return self._estimate(given, core, layout, strain)
 
-    def _estimate(self, given: _Input, core: Any, layout: Any, strain: bool) -> MemoryEstimate:
+    def _estimate(self, given: DescriptorInput, core: Any, layout: Any, strain: bool) -> MemoryEstimate:
         size = np.dtype(self.dtype).itemsize
         features = given.n_rows * core.n_features * size
         blocks = 0
@@ -502,7 +434,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _known_species(self) -> tuple[str, ...]:
         """Return the ``species`` parameter, checked and sorted by atomic number."""
-        assert self.species is not None  # noqa: S101 -- for the type checker; callers have looked
+        assert self.species is not None
         if isinstance(self.species, str):
             raise InputTypeError(f"species must be a list of symbols, got {self.species!r}; write [{self.species!r}]")
         numbers = []
@@ -525,29 +457,10 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         return self.species_
 
-    def _input(self, frames: Any, centers: Any) -> _Input:
-        structures = as_structure_arrays(frames)
-        _require_frames(structures)
-        species = self._species_or_raise()
-        single = isinstance(frames, Atoms)
+    def _input(self, frames: Any, centers: Any) -> DescriptorInput:
         average = _checks.choice("average", self.average, ("off", "inner", "outer"))
-        return _Input(structures, select_centers(centers, structures, single), species, average != "off")
-
-    def _whole(self, given: _Input) -> _Chunk:
-        """Return all frames as one chunk, for results that are laid out together."""
-        table = species_table(given.species, given.structures.numbers, type(self).__name__)
-        everything = slice(None)
-        core = given.structures.to_core(table)
-        return _Chunk(core, given.centers, everything, everything, everything)
-
-
-def _require_frames(structures: StructureArrays) -> None:
-    if structures.n_frames == 0:
-        raise InputError("frames is empty; give at least one ase.Atoms")
-
-
-def _frame_of_centers(centers: Centers) -> npt.NDArray[np.int64]:
-    return np.repeat(np.arange(len(centers.offsets) - 1), np.diff(centers.offsets))
+        species = self._species_or_raise()
+        return prepare_input(frames, centers, species, type(self).__name__, per_frame=average != "off")
 
 
 def _is_series(frames: Any) -> bool:

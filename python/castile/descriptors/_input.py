@@ -1,0 +1,121 @@
+"""The user's frames and centers, checked, and cut into the calls that go to the compiled core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from castile import _core
+from castile.descriptors._centers import Centers, select_centers
+from castile.errors import InputError
+from castile.structures import IntArray, StructureArrays, as_structure_arrays, species_table
+
+__all__ = ["Chunk", "DescriptorInput", "prepare_input"]
+
+# Large enough to keep all threads busy, small enough that progress moves. A frame is cut only if it alone has
+# more centers than this, always at the same places, so that the bits do not depend on the batch.
+_CHUNK_CENTERS = 8192
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames and centers that go to the core in one call, and where their results belong."""
+
+    structures: _core.Structures
+    centers: Centers
+    rows: slice
+    atoms: slice
+    frames: slice
+
+    @property
+    def arguments(self) -> tuple[_core.Structures, IntArray, IntArray]:
+        """What every method of the compiled descriptors takes first."""
+        return self.structures, self.centers.atoms, self.centers.offsets
+
+
+@dataclass(frozen=True)
+class DescriptorInput:
+    """The user's frames and centers, checked."""
+
+    structures: StructureArrays
+    centers: Centers
+    species: tuple[str, ...]
+    species_of_number: npt.NDArray[np.int32]
+    per_frame: bool
+    """One row per frame instead of one per center."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the feature matrix."""
+        return self.structures.n_frames if self.per_frame else len(self.centers.atoms)
+
+    def frame_of_centers(self) -> IntArray:
+        """Return the frame of each center, shape (n_centers,)."""
+        return np.repeat(np.arange(self.structures.n_frames), np.diff(self.centers.offsets))
+
+    def chunks(self) -> Iterator[tuple[int, Chunk]]:
+        """Yield (rows, chunk) in order."""
+        start = 0
+        while start < self.structures.n_frames:
+            limit = self.centers.offsets[start] + _CHUNK_CENTERS
+            stop = int(np.searchsorted(self.centers.offsets, limit, side="right")) - 1
+            if stop > start:
+                yield self._chunk(start, stop)
+            else:
+                stop = start + 1
+                yield from self._chunks_of_large_frame(start)
+            start = stop
+
+    def whole(self) -> Chunk:
+        """Return all frames as one chunk, for results that are laid out together."""
+        return self._chunk(0, self.structures.n_frames)[1]
+
+    def _chunk(self, start: int, stop: int) -> tuple[int, Chunk]:
+        core = self.structures.slice(start, stop).to_core(self.species_of_number)
+        frames = slice(start, stop)
+        rows = slice(int(self.centers.offsets[start]), int(self.centers.offsets[stop]))
+        if self.per_frame:
+            rows = frames
+        offsets = self.structures.atom_offsets
+        atoms = slice(int(offsets[start]), int(offsets[stop]))
+        return rows.stop - rows.start, Chunk(core, self.centers.slice(start, stop), rows, atoms, frames)
+
+    def _chunks_of_large_frame(self, frame: int) -> Iterator[tuple[int, Chunk]]:
+        n_rows, chunk = self._chunk(frame, frame + 1)
+        if self.per_frame:  # a mean cannot be cut
+            yield n_rows, chunk
+            return
+        for first in range(0, n_rows, _CHUNK_CENTERS):
+            last = min(first + _CHUNK_CENTERS, n_rows)
+            centers = Centers(chunk.centers.atoms[first:last], np.array([0, last - first]))
+            rows = slice(chunk.rows.start + first, chunk.rows.start + last)
+            yield last - first, Chunk(chunk.structures, centers, rows, chunk.atoms, chunk.frames)
+
+
+def prepare_input(
+    frames: Any, centers: Any, species: Sequence[str], owner: str, *, per_frame: bool
+) -> DescriptorInput:
+    """Check what the user gave.
+
+    Parameters
+    ----------
+    frames : ase.Atoms or a sequence of them
+    centers : see :meth:`castile.SOAP.transform`
+    species : sequence of str
+        Symbols that the columns are laid out for, sorted by atomic number.
+    owner : str
+        Name of the descriptor, for messages.
+    per_frame : bool
+        One row per frame instead of one per center.
+    """
+    structures = as_structure_arrays(frames)
+    if structures.n_frames == 0:
+        raise InputError("frames is empty; give at least one ase.Atoms")
+    table = species_table(species, structures.numbers, owner)
+    chosen = select_centers(centers, structures, isinstance(frames, Atoms))
+    return DescriptorInput(structures, chosen, tuple(species), table, per_frame)

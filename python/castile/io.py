@@ -1,0 +1,376 @@
+"""Structure files in, feature files out: clear errors, and never half a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from ase import Atoms
+
+from castile._core import __version__
+from castile.descriptors import Jacobian, JacobianGroup
+from castile.descriptors._base import SAMPLE_DTYPE
+from castile.errors import FileReadError, InputError
+
+__all__ = [
+    "FeatureFile",
+    "atomic_write",
+    "check_output",
+    "load_features",
+    "read_frames",
+    "save_features",
+]
+
+_FORMAT_VERSION = 1
+_FORMAT_HINT = "name the format (format=, or --format); `ase info --formats` lists those that ASE reads"
+
+
+def read_frames(path: str | os.PathLike[str], index: str = ":", format: str | None = None) -> list[Atoms]:
+    """Read structures from a file of any format that ASE reads.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; ``.gz``, ``.bz2`` and ``.xz`` are unpacked on the way.
+    index : str
+        Which frames, as a Python slice or an integer: ``":"`` (all), ``"-1"``, ``"::10"``, ``":100"``.
+    format : str, optional
+        ASE's name of the format; by default guessed from the file's name and beginning.
+
+    Returns
+    -------
+    list of ase.Atoms
+        At least one.
+
+    Raises
+    ------
+    FileReadError
+        If the file is missing, empty, cut off or of an unknown format; the message says which, and the remedy.
+    InputError
+        If ``index`` is no slice, or selects nothing.
+
+    Warns
+    -----
+    UserWarning
+        If an xyz file does not end with a newline, so that its last number may be cut.
+
+    Examples
+    --------
+    >>> from castile.io import read_frames
+    >>> frames = read_frames("trajectory.xyz.gz", index="::10")  # doctest: +SKIP
+    """
+    path = Path(path)
+    wanted = _parse_index(index)
+    _check_input(path)
+    frames = _read_with_ase(path, wanted, format)
+    if not frames:
+        if index == ":":
+            raise FileReadError(f"{path} holds no structures; check that the file is complete, or {_FORMAT_HINT}")
+        raise InputError(f"index {index!r} selects no structure of {path}; ':' selects all")
+    _warn_if_cut(path, frames)
+    return frames
+
+
+def _parse_index(index: str) -> slice:
+    parts = str(index).split(":")
+    try:
+        numbers = [int(part) if part.strip() else None for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1 and numbers[0] is not None:
+        return slice(numbers[0], (numbers[0] + 1) or None)
+    if len(numbers) in (2, 3) and numbers[2:] != [0]:
+        return slice(*numbers)
+    raise InputError(f"index must be an integer or a slice such as ':', '-1', ':100' or '::10', got {index!r}")
+
+
+def _check_input(path: Path) -> None:
+    if path.is_dir():
+        if (path / "metadata.json").exists():  # ASE's bundle trajectories are directories
+            return
+        raise FileReadError(f"{path} is a directory; give a file with structures")
+    if not path.exists():
+        nearby = "" if path.parent.is_dir() else f" (nor does the directory {path.parent})"
+        raise FileReadError(f"{path} does not exist{nearby}; check the spelling and the current directory")
+    if path.is_file() and path.stat().st_size == 0:
+        raise FileReadError(f"{path} is empty (0 bytes); was it written completely?")
+
+
+def _read_with_ase(path: Path, wanted: slice, format: str | None) -> list[Atoms]:
+    from ase.io import iread
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
+
+    try:
+        name = format or filetype(str(path))
+        if name not in ioformats:
+            raise UnknownFileTypeError(name)
+        # Formats that hold one structure do not take an index.
+        single = ioformats[name].single
+        frames = iread(str(path), slice(None) if single else wanted, name, do_not_split_by_at_sign=True)
+        return list(frames)[wanted] if single else list(frames)
+    except UnknownFileTypeError as error:
+        what = f"ASE has no format {format!r}" if format else "ASE does not know its format"
+        raise FileReadError(f"cannot read {path}: {what}; {_FORMAT_HINT}") from error
+    except (MemoryError, FileReadError):
+        raise
+    except Exception as error:  # whatever the reader of the format stumbles over
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        reason = " ".join(reason.split())
+        guessed = f"as {format}" if format else "in the format that ASE guessed"
+        raise FileReadError(
+            f"cannot read {path} {guessed} ({reason}); the file may be damaged or cut off: "
+            f"check its end, or {_FORMAT_HINT}"
+        ) from error
+
+
+def _warn_if_cut(path: Path, frames: list[Atoms]) -> None:
+    if path.suffix not in (".xyz", ".extxyz") or not path.is_file():
+        return
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) not in b"\r\n":
+            warnings.warn(
+                f"{path} does not end with a newline: if it was cut off, the last number of the last of its "
+                f"{len(frames)} frames is wrong",
+                stacklevel=3,
+            )
+
+
+def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """Check that a file may be written, before hours are spent on its contents.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file that will be written.
+    overwrite : bool
+        Whether it may exist.
+
+    Returns
+    -------
+    Path
+        Where to write: with symbolic links followed.
+
+    Raises
+    ------
+    InputError
+        If the file exists and must not be overwritten, is not a regular file, or its directory is missing or
+        cannot be written to.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists():
+        if not target.is_file():
+            raise InputError(f"{path} exists and is not a regular file; choose another name")
+        if not overwrite:
+            raise InputError(f"{path} exists; choose another name, or allow overwriting (--overwrite)")
+    if not target.parent.is_dir():
+        raise InputError(f"the directory {target.parent} does not exist; create it, or write elsewhere")
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"no permission to write into the directory {target.parent}; write elsewhere")
+    return target
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only when all of it has been written.
+
+    The bytes go to a temporary file in the same directory, which is renamed at the end, or removed if the block
+    raises.
+
+    Parameters
+    ----------
+    path : str or path-like
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    InputError
+        As :func:`check_output`.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from castile.io import atomic_write
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "answer"
+    >>> with atomic_write(path) as file:
+    ...     _ = file.write(b"42")
+    >>> path.read_bytes()
+    b'42'
+    """
+    target = check_output(path, overwrite)
+    # Short, as the whole name must stay below 255 bytes; mode 666 leaves the permissions to the umask.
+    temporary = target.parent / f".castile-{secrets.token_hex(6)}.tmp"
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        check_output(path, overwrite)  # another process may have been faster
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """What :func:`load_features` returns.
+
+    Attributes
+    ----------
+    features : ndarray or scipy.sparse.csr_array of shape (n_rows, n_features)
+    samples : structured ndarray of shape (n_rows,)
+        Fields ``frame``, ``atom`` and ``species``, as from ``descriptor.samples(frames)``.
+    feature_names : ndarray of shape (n_features,)
+    descriptor : dict
+        ``name`` of the class, ``parameters`` that make an equal one, and the ``species`` that the columns are
+        laid out for.
+    jacobian : Jacobian or None
+    """
+
+    features: Any
+    samples: npt.NDArray[Any]
+    feature_names: npt.NDArray[np.str_]
+    descriptor: dict[str, Any]
+    jacobian: Jacobian | None
+
+
+def save_features(
+    path: str | os.PathLike[str],
+    features: Any,
+    samples: npt.NDArray[Any],
+    descriptor: Any,
+    jacobian: Jacobian | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write features to an ``.npz`` file, which ``numpy.load`` reads without pickle.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Written under exactly this name, and only when complete.
+    features : ndarray or SciPy sparse matrix of shape (n_rows, n_features)
+        Stored as ``features``; a sparse one so that ``scipy.sparse.load_npz`` reads it.
+    samples : structured ndarray of shape (n_rows,)
+        Of ``descriptor.samples(frames)``; its fields become the arrays ``frame``, ``atom`` and ``species``.
+    descriptor : fitted descriptor
+        Its parameters are stored as JSON, its column names as ``feature_names``.
+    jacobian : Jacobian, optional
+        Stored as ``jacobian_species`` (one entry per group), for group ``k`` the arrays ``jacobian_k_columns``,
+        ``_values``, ``_row``, ``_frame`` and ``_atom``, ``jacobian_atom_offsets``, and ``jacobian_strain``.
+    overwrite : bool
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written under this name.
+    """
+    arrays: dict[str, Any] = {"castile_version": __version__, "castile_format": _FORMAT_VERSION}
+    arrays["descriptor"] = json.dumps(_describe(descriptor))
+    arrays["feature_names"] = descriptor.get_feature_names_out().astype(str)
+    arrays |= {name: samples[name] for name in ("frame", "atom", "species")}
+    if scipy.sparse.issparse(features):
+        rows = scipy.sparse.csr_array(features)
+        arrays |= {"format": np.array(b"csr"), "shape": rows.shape, "_is_array": True}
+        arrays |= {"data": rows.data, "indices": rows.indices, "indptr": rows.indptr}
+    else:
+        arrays["features"] = features
+    if jacobian is not None:
+        arrays |= _jacobian_arrays(jacobian)
+    with atomic_write(path, overwrite) as file:
+        np.savez(file, **arrays)  # no objects among them, hence no pickle
+
+
+def _describe(descriptor: Any) -> dict[str, Any]:
+    parameters = descriptor.get_params()
+    known = parameters.get("species") is not None
+    species = descriptor._known_species() if known else descriptor.species_
+    return {
+        "name": type(descriptor).__name__,
+        "parameters": {**parameters, "species": list(species)},
+        "species": list(species),
+    }
+
+
+def _jacobian_arrays(jacobian: Jacobian) -> dict[str, Any]:
+    arrays: dict[str, Any] = {"jacobian_atom_offsets": jacobian.atom_offsets}
+    arrays["jacobian_species"] = np.array([group.species for group in jacobian.groups], dtype="U2")
+    for k, group in enumerate(jacobian.groups):
+        for name in ("columns", "values", "row", "frame", "atom"):
+            arrays[f"jacobian_{k}_{name}"] = getattr(group, name)
+    if jacobian.strain is not None:
+        arrays["jacobian_strain"] = jacobian.strain
+    return arrays
+
+
+def load_features(path: str | os.PathLike[str]) -> FeatureFile:
+    """Read a file that :func:`save_features` or ``castile describe`` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    FeatureFile
+
+    Raises
+    ------
+    FileReadError
+        If the file is missing, damaged, or something else.
+    """
+    path = Path(path)
+    _check_input(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "castile_format" not in file:
+                raise FileReadError(f"{path} was not written by castile describe; numpy.load may read it")
+            if int(file["castile_format"]) > _FORMAT_VERSION:
+                raise FileReadError(f"{path} was written by Castile {file['castile_version']}; update Castile")
+            return _feature_file(file)
+    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
+        if isinstance(error, FileReadError):
+            raise
+        raise FileReadError(f"cannot read {path} ({error}); the file is damaged, or not an .npz file") from error
+
+
+def _feature_file(file: Any) -> FeatureFile:
+    samples = np.empty(len(file["frame"]), dtype=SAMPLE_DTYPE)
+    for name in ("frame", "atom", "species"):
+        samples[name] = file[name]
+    if "features" in file:
+        features = file["features"]
+    else:
+        parts = (file["data"], file["indices"], file["indptr"])
+        features = scipy.sparse.csr_array(parts, shape=tuple(file["shape"]))
+    jacobian = None
+    if "jacobian_species" in file:
+        names = ("columns", "values", "row", "frame", "atom")
+        groups = [
+            JacobianGroup(str(species), *(file[f"jacobian_{k}_{name}"] for name in names))
+            for k, species in enumerate(file["jacobian_species"])
+        ]
+        strain = file["jacobian_strain"] if "jacobian_strain" in file else None
+        jacobian = Jacobian(groups, strain, *features.shape, file["jacobian_atom_offsets"])
+    return FeatureFile(
+        features, samples, file["feature_names"], json.loads(str(file["descriptor"])), jacobian
+    )

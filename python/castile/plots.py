@@ -1,0 +1,223 @@
+"""Pictures of models and features; made without pyplot, so that nothing global changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from castile.errors import InputError
+from castile.kernels import as_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["feature_map", "parity_plot"]
+
+FloatArray = npt.NDArray[np.float64]
+
+# Okabe and Ito's colors, told apart by color-blind readers too; light yellow and black are left out.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_SIZE = 26.0  # of markers, square points
+_GRAY = "#666666"
+
+
+def parity_plot(
+    reference: Any,
+    predicted: Any,
+    groups: Any = None,
+    *,
+    unit: str = "eV/atom",
+    quantity: str = "energy",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw predicted against reference values, with the errors in the corner.
+
+    Parameters
+    ----------
+    reference, predicted : array-like of shape (n,)
+        Values in the same unit.
+    groups : array-like of shape (n,), optional
+        A label per point; each gets its color, marker and line in the legend.
+    unit : str
+        Unit of the values, for labels and errors. Errors of energies below 0.1 eV are printed in meV.
+    quantity : str
+        What the values are, for the labels of the axes.
+    ax : matplotlib Axes, optional
+        Where to draw; by default a new figure, ``ax.figure`` of the result.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If the arrays differ in length, are empty, or hold values that are not finite.
+
+    Examples
+    --------
+    >>> from castile.plots import parity_plot
+    >>> ax = parity_plot([-3.1, -3.0, -2.8], [-3.0, -3.0, -2.9])
+    >>> ax.figure.savefig("parity.png")  # doctest: +SKIP
+    """
+    x, y = _column(reference, "reference"), _column(predicted, "predicted")
+    if len(x) != len(y):
+        raise InputError(f"predicted must have as many values as reference, {len(x)}, got {len(y)}")
+    ax = _new_axes() if ax is None else ax
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    margin = 0.05 * (high - low) or 1.0
+    limits = (low - margin, high + margin)
+    ax.plot(limits, limits, color=_GRAY, linewidth=0.8, zorder=1)
+    named = _named_groups(groups, len(x))
+    for label, members, color, marker in named:
+        ax.scatter(x[members], y[members], label=label, **_style(color, marker))
+    ax.set(xlim=limits, ylim=limits, aspect="equal")
+    ax.set_xlabel(f"reference {quantity} ({unit})")
+    ax.set_ylabel(f"predicted {quantity} ({unit})")
+    ax.yaxis.set_major_locator(ax.xaxis.get_major_locator())
+    errors = _error_figures(y - x, unit)
+    ax.text(0.97, 0.03, errors, transform=ax.transAxes, ha="right", va="bottom", fontsize=9)
+    if groups is not None:
+        ax.legend(loc="upper left", fontsize=9, frameon=False, handletextpad=0.3, borderaxespad=0.3)
+    return ax
+
+
+def feature_map(
+    features: Any,
+    values: Any = None,
+    groups: Any = None,
+    *,
+    label: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw samples on the two leading principal components of their features.
+
+    Parameters
+    ----------
+    features : array-like or SciPy sparse matrix of shape (n, n_features)
+        One row per point; at least two rows and two columns.
+    values : array-like of shape (n,), optional
+        Colors the points, with a color bar; without them the colors show the groups.
+    groups : array-like of shape (n,), optional
+        A label per point; each gets its marker and its line in the legend.
+    label : str
+        What the values are, with their unit, for the color bar.
+    ax : matplotlib Axes, optional
+        Where to draw; by default a new figure, ``ax.figure`` of the result.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes' labels tell the share of the features' variance that each component has.
+
+    Raises
+    ------
+    InputError
+        If the arrays differ in length, are too small, or hold values that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from castile.plots import feature_map
+    >>> rows = np.random.default_rng(0).normal(size=(20, 5))
+    >>> ax = feature_map(rows, values=rows[:, 0], label="first feature")
+    >>> ax.figure.savefig("map.png")  # doctest: +SKIP
+    """
+    points, shares = _principal_components(features)
+    shown = None if values is None else _column(values, "values")
+    if shown is not None and len(shown) != len(points):
+        raise InputError(f"values must hold one number per row of features, {len(points)}, got {len(shown)}")
+    ax = _new_axes(wide=shown is not None) if ax is None else ax
+    drawn = None
+    for name, members, color, marker in _named_groups(groups, len(points)):
+        style = _style(color, marker)
+        if shown is not None:
+            del style["color"]
+            style |= {"c": shown[members], "cmap": "viridis", "vmin": shown.min(), "vmax": shown.max()}
+        drawn = ax.scatter(points[members, 0], points[members, 1], label=name, **style)
+    ax.set_xlabel(f"principal component 1 ({100 * shares[0]:.0f} % of variance)")
+    ax.set_ylabel(f"principal component 2 ({100 * shares[1]:.0f} % of variance)")
+    if shown is not None:
+        ax.figure.colorbar(drawn, ax=ax, label=label)
+    if groups is not None:
+        _legend_above(ax, gray=shown is not None)
+    return ax
+
+
+def _new_axes(wide: bool = False) -> Axes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6 if wide else 4.6, 4.6), dpi=150, layout="constrained")
+    return figure.subplots()
+
+
+def _column(values: Any, name: str) -> FloatArray:
+    column = np.asarray(values, dtype=np.float64).reshape(-1)
+    if column.size == 0:
+        raise InputError(f"{name} must hold at least one value")
+    if not np.isfinite(column).all():
+        raise InputError(f"{name}[{int(np.argmin(np.isfinite(column)))}] is not finite; leave such points out")
+    return column
+
+
+def _named_groups(groups: Any, n: int) -> Iterator[tuple[str | None, npt.NDArray[np.bool_], str, str]]:
+    """Yield (label, mask, color, marker), in the order in which the labels first appear."""
+    if groups is None:
+        yield None, np.ones(n, dtype=bool), _COLORS[0], _MARKERS[0]
+        return
+    labels = np.asarray(groups).reshape(-1)
+    if len(labels) != n:
+        raise InputError(f"groups must hold one label per point, {n}, got {len(labels)}")
+    for index, label in enumerate(dict.fromkeys(labels.tolist())):
+        color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
+        yield str(label), labels == label, color, marker
+
+
+def _style(color: str, marker: str) -> dict[str, Any]:
+    # White edges keep points apart where they lie on each other.
+    size = {"s": _SIZE, "marker": marker, "color": color}
+    return {**size, "edgecolors": "white", "linewidths": 0.4, "alpha": 0.9, "zorder": 2}
+
+
+def _legend_above(ax: Axes, gray: bool) -> None:
+    """Put the legend over the axes, where it hides no points."""
+    legend = ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=2,
+        fontsize=9,
+        frameon=False,
+        handletextpad=0.3,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+    )
+    for handle in legend.legend_handles if gray else ():
+        handle.set_array(None)
+        handle.set_facecolor(_GRAY)
+
+
+def _error_figures(errors: FloatArray, unit: str) -> str:
+    mae, rmse = float(np.abs(errors).mean()), float(np.sqrt(np.mean(errors**2)))
+    if unit.startswith("eV") and rmse < 0.1:
+        mae, rmse, unit = 1e3 * mae, 1e3 * rmse, f"m{unit}"
+    return f"MAE {mae:.3g} {unit}\nRMSE {rmse:.3g} {unit}\n{len(errors)} points"
+
+
+def _principal_components(features: Any) -> tuple[FloatArray, FloatArray]:
+    """Return coordinates on the two leading components, (n, 2), and their shares of the variance."""
+    rows = as_rows(features, "features")
+    rows = rows if isinstance(rows, np.ndarray) else rows.toarray()
+    if min(rows.shape) < 2:
+        raise InputError(f"features must have at least two rows and two columns, got shape {rows.shape}")
+    centered = rows - rows.mean(axis=0)
+    left, singular, right = np.linalg.svd(centered, full_matrices=False)
+    # The sign of a singular vector is arbitrary: make its largest entry positive.
+    leading = right[:2]
+    signs = np.sign(leading[[0, 1], np.abs(leading).argmax(axis=1)])
+    total = float(np.sum(singular**2))
+    shares = singular[:2] ** 2 / (total if total > 0.0 else 1.0)
+    return np.asarray(left[:, :2] * singular[:2] * signs), np.asarray(shares)
