@@ -111,25 +111,26 @@ def _read_with_ase(path: Path, wanted: slice, format: str | None) -> list[Atoms]
     from ase.io import iread
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
+    name = format
     try:
         name = format or filetype(str(path))
-        if name not in ioformats:
+        if name not in ioformats or not ioformats[name].can_read:
             raise UnknownFileTypeError(name)
         # Formats that hold one structure do not take an index.
         single = ioformats[name].single
         frames = iread(str(path), slice(None) if single else wanted, name, do_not_split_by_at_sign=True)
         return list(frames)[wanted] if single else list(frames)
     except UnknownFileTypeError as error:
-        what = f"ASE has no format {format!r}" if format else "ASE does not know its format"
+        what = f"ASE reads no format {format!r}" if format else "ASE does not know its format"
         raise FileReadError(f"cannot read {path}: {what}; {_FORMAT_HINT}") from error
     except (MemoryError, FileReadError):
         raise
     except Exception as error:  # whatever the reader of the format stumbles over
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         reason = " ".join(reason.split())
-        guessed = f"as {format}" if format else "in the format that ASE guessed"
+        guessed = "" if format else ", as ASE guesses"
         raise FileReadError(
-            f"cannot read {path} {guessed} ({reason}); the file may be damaged or cut off: "
+            f"cannot read {path} as {name}{guessed} ({reason}); the file may be damaged or cut off: "
             f"check its end, or {_FORMAT_HINT}"
         ) from error
 
@@ -341,15 +342,17 @@ def load_features(path: str | os.PathLike[str]) -> FeatureFile:
     path = Path(path)
     _check_input(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if "castile_format" not in file:
+        # Opened here, as NumPy leaves a damaged file open.
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile) or "castile_format" not in file:
                 raise FileReadError(f"{path} was not written by castile describe; numpy.load may read it")
             if int(file["castile_format"]) > _FORMAT_VERSION:
                 raise FileReadError(f"{path} was written by Castile {file['castile_version']}; update Castile")
             return _feature_file(file)
+    except FileReadError:
+        raise
     except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, FileReadError):
-            raise
         raise FileReadError(f"cannot read {path} ({error}); the file is damaged, or not an .npz file") from error
 
 
@@ -369,8 +372,6 @@ def _feature_file(file: Any) -> FeatureFile:
             JacobianGroup(str(species), *(file[f"jacobian_{k}_{name}"] for name in names))
             for k, species in enumerate(file["jacobian_species"])
         ]
-        strain = file["jacobian_strain"] if "jacobian_strain" in file else None
-        jacobian = Jacobian(groups, strain, *features.shape, file["jacobian_atom_offsets"])
-    return FeatureFile(
-        features, samples, file["feature_names"], json.loads(str(file["descriptor"])), jacobian
-    )
+        strain = file.get("jacobian_strain")
+        jacobian = Jacobian(groups, strain, features.shape[0], features.shape[1], file["jacobian_atom_offsets"])
+    return FeatureFile(features, samples, file["feature_names"], json.loads(str(file["descriptor"])), jacobian)

@@ -132,7 +132,7 @@ def feature_map(
     if shown is not None and len(shown) != len(points):
         raise InputError(f"values must hold one number per row of features, {len(points)}, got {len(shown)}")
     ax = _new_axes(wide=shown is not None) if ax is None else ax
-    drawn = None
+    drawn: Any = None
     for name, members, color, marker in _named_groups(groups, len(points)):
         style = _style(color, marker)
         if shown is not None:
@@ -185,7 +185,7 @@ def _style(color: str, marker: str) -> dict[str, Any]:
 
 def _legend_above(ax: Axes, gray: bool) -> None:
     """Put the legend over the axes, where it hides no points."""
-    legend = ax.legend(
+    legend: Any = ax.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         ncols=2,
