@@ -29,8 +29,7 @@ inline std::string shape_text(const py::array& array) {
 }
 
 /// Throws unless the array has the given shape; -1 allows any length of that axis.
-inline void check_shape(const py::array& array, const char* name,
-                        std::initializer_list<std::int64_t> shape) {
+inline void check_shape(const py::array& array, const char* name, std::initializer_list<std::int64_t> shape) {
   bool matches = array.ndim() == static_cast<py::ssize_t>(shape.size());
   std::string expected;
   py::ssize_t axis = 0;
@@ -40,16 +39,15 @@ inline void check_shape(const py::array& array, const char* name,
     ++axis;
   }
   if (!matches) {
-    throw std::invalid_argument(std::string(name) + " must have shape (" + expected + "), got " +
-                                shape_text(array));
+    throw std::invalid_argument(std::string(name) + " must have shape (" + expected + "), got " + shape_text(array));
   }
 }
 
 /// Structures together with the numpy arrays that they point into.
 class StructuresHandle {
  public:
-  StructuresHandle(Array<double> positions, Array<std::int32_t> species, Array<double> cells,
-                   Array<bool> pbc, Array<std::int64_t> atom_offsets);
+  StructuresHandle(Array<double> positions, Array<std::int32_t> species, Array<double> cells, Array<bool> pbc,
+                   Array<std::int64_t> atom_offsets);
 
   const Structures& view() const { return view_; }
   std::int64_t n_atoms() const { return positions_.shape(0); }

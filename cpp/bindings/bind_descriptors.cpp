@@ -54,7 +54,8 @@ class DescriptorHandle {
       const py::gil_scoped_release release;
       rows = descriptor_.transform_sparse(structures.view(), centers);
     }
-    return py::make_tuple(take(std::move(rows.values)), take(std::move(rows.columns)), take(std::move(rows.row_offsets)));
+    return py::make_tuple(take(std::move(rows.values)), take(std::move(rows.columns)),
+                          take(std::move(rows.row_offsets)));
   }
 
   py::tuple vjp(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
@@ -74,8 +75,8 @@ class DescriptorHandle {
     return py::make_tuple(positions, strain);
   }
 
-  Array<T> jvp(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
-               const Array<std::int64_t>& offsets, const Array<double>& velocities, const Array<double>& strain) const {
+  Array<T> jvp(const StructuresHandle& structures, const Array<std::int64_t>& atoms, const Array<std::int64_t>& offsets,
+               const Array<double>& velocities, const Array<double>& strain) const {
     const Centers centers = checked_centers(structures, atoms, offsets);
     check_shape(velocities, "positions", {structures.n_atoms(), 3});
     check_shape(strain, "strain", {structures.view().n_frames, 3, 3});
@@ -125,7 +126,8 @@ class DescriptorHandle {
     for (py::ssize_t k = 0; k < distances.shape(0); ++k) {
       const double r = distances.at(k);
       if (!(r >= 0.0)) throw std::invalid_argument("distances must not be negative, got " + std::to_string(r));
-      radial.evaluate(r, values.mutable_data() + k * n_degrees * n_max, derivatives.mutable_data() + k * n_degrees * n_max);
+      radial.evaluate(r, values.mutable_data() + k * n_degrees * n_max,
+                      derivatives.mutable_data() + k * n_degrees * n_max);
     }
     return py::make_tuple(values, derivatives);
   }
@@ -139,7 +141,8 @@ class DescriptorHandle {
     check_shape(atoms, "center atoms", {begin[view.n_frames]});
     for (std::int64_t frame = 0; frame < view.n_frames; ++frame) {
       const std::int64_t n_atoms = view.atom_offsets[frame + 1] - view.atom_offsets[frame];
-      if (begin[frame] > begin[frame + 1] || begin[0] != 0) throw std::invalid_argument("center offsets must start at 0 and never fall");
+      if (begin[frame] > begin[frame + 1] || begin[0] != 0)
+        throw std::invalid_argument("center offsets must start at 0 and never fall");
       for (std::int64_t center = begin[frame]; center < begin[frame + 1]; ++center) {
         const std::int64_t atom = atoms.at(center);
         if (atom < 0 || atom >= n_atoms) {
@@ -184,9 +187,9 @@ void bind_descriptor(py::module_& module, const char* name) {
       .def(py::init([](const std::string& kind, int n_species, const std::string& radial_basis, double cutoff,
                        int n_max, int l_max, double sigma, const std::string& cutoff_function, double cutoff_width,
                        double center_weight, double accuracy, bool normalize, const std::string& average) {
-             const auto parameters = make_parameters(kind, n_species, radial_basis, cutoff, n_max, l_max, sigma,
-                                                     cutoff_function, cutoff_width, center_weight, accuracy,
-                                                     normalize, average);
+             const auto parameters =
+                 make_parameters(kind, n_species, radial_basis, cutoff, n_max, l_max, sigma, cutoff_function,
+                                 cutoff_width, center_weight, accuracy, normalize, average);
              const py::gil_scoped_release release;
              return std::make_unique<Handle>(parameters);
            }),
@@ -219,15 +222,13 @@ void bind_descriptors(py::module_& module) {
   };
   py::class_<JacobianLayoutHandle>(module, "JacobianLayout")
       .def_property_readonly("n_groups", [](const JacobianLayoutHandle& self) { return self.layout.groups.size(); })
-      .def(
-          "group",
-          [array_of](const JacobianLayoutHandle& self, std::size_t index) {
-            const JacobianGroup& group = self.layout.groups.at(index);
-            return py::make_tuple(group.species, array_of(group.columns), array_of(group.row), array_of(group.frame),
-                                  array_of(group.atom));
-          },
-          py::arg("index"),
-          "Species index of the moving atoms, columns, and row, frame and atom of each block.");
+      .def("species", [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).species; })
+      .def("n_blocks", [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).n_blocks(); })
+      .def("columns", [array_of](const JacobianLayoutHandle& self, std::size_t group) { return array_of(self.layout.groups.at(group).columns); })
+      .def("blocks", [array_of](const JacobianLayoutHandle& self, std::size_t group) {
+        const JacobianGroup& blocks = self.layout.groups.at(group);
+        return py::make_tuple(array_of(blocks.row), array_of(blocks.frame), array_of(blocks.atom));
+      });
   bind_descriptor<double>(module, "DensityDescriptor");
   bind_descriptor<float>(module, "DensityDescriptorF32");
 }

@@ -54,8 +54,7 @@ T* allocate(std::optional<Array<T>>& array, bool wanted, std::int64_t n_pairs, b
 }
 
 PairCutoff pair_cutoff(const StructuresHandle& structures, double cutoff,
-                       const std::optional<Array<double>>& of_species_pair,
-                       const std::optional<Array<double>>& radii) {
+                       const std::optional<Array<double>>& of_species_pair, const std::optional<Array<double>>& radii) {
   PairCutoff pairs;
   pairs.cutoff = cutoff;
   if (of_species_pair) {
@@ -72,15 +71,15 @@ PairCutoff pair_cutoff(const StructuresHandle& structures, double cutoff,
 }
 
 py::tuple neighbor_list(const StructuresHandle& structures, const std::string& quantities, double cutoff,
-                        const std::optional<Array<double>>& of_species_pair,
-                        const std::optional<Array<double>>& radii, bool half, bool self_interaction) {
+                        const std::optional<Array<double>>& of_species_pair, const std::optional<Array<double>>& radii,
+                        bool half, bool self_interaction) {
   const PairCutoff pairs = pair_cutoff(structures, cutoff, of_species_pair, radii);
   const auto wanted = [&](char letter) { return quantities.find(letter) != std::string::npos; };
   NeighborListOptions options;
   options.half = half;
   options.self_interaction = self_interaction;
-  options.bytes_per_pair = 8.0 * wanted('i') + 8.0 * wanted('j') + 12.0 * wanted('S') + 24.0 * wanted('D') +
-                           8.0 * wanted('d');
+  options.bytes_per_pair =
+      8.0 * wanted('i') + 8.0 * wanted('j') + 12.0 * wanted('S') + 24.0 * wanted('D') + 8.0 * wanted('d');
   std::optional<NeighborList> list;
   {
     const py::gil_scoped_release release;

@@ -18,8 +18,7 @@ RowGroups row_groups(const Array<std::int64_t>& offsets, const char* name) {
   return {offsets.shape(0) - 1, offsets.data()};
 }
 
-Array<double> bound_dot_product_kernel(const Array<double>& x, const Array<double>& y, double zeta,
-                                       bool normalize) {
+Array<double> bound_dot_product_kernel(const Array<double>& x, const Array<double>& y, double zeta, bool normalize) {
   const FeatureRows x_rows = feature_rows(x, "X");
   const FeatureRows y_rows = feature_rows(y, "Y");
   Array<double> K({x_rows.n_rows, y_rows.n_rows});
@@ -30,8 +29,8 @@ Array<double> bound_dot_product_kernel(const Array<double>& x, const Array<doubl
 }
 
 Array<double> bound_dot_product_kernel_sums(const Array<double>& x, const Array<std::int64_t>& x_offsets,
-                                            const Array<double>& y, const Array<std::int64_t>& y_offsets,
-                                            double zeta, bool normalize) {
+                                            const Array<double>& y, const Array<std::int64_t>& y_offsets, double zeta,
+                                            bool normalize) {
   const FeatureRows x_rows = feature_rows(x, "X");
   const FeatureRows y_rows = feature_rows(y, "Y");
   const RowGroups x_groups = row_groups(x_offsets, "x_offsets");
@@ -46,8 +45,8 @@ Array<double> bound_dot_product_kernel_sums(const Array<double>& x, const Array<
 }  // namespace
 
 void bind_kernels(py::module_& module) {
-  module.def("dot_product_kernel", &bound_dot_product_kernel, py::arg("X").noconvert(),
-             py::arg("Y").noconvert(), py::arg("zeta"), py::arg("normalize"));
+  module.def("dot_product_kernel", &bound_dot_product_kernel, py::arg("X").noconvert(), py::arg("Y").noconvert(),
+             py::arg("zeta"), py::arg("normalize"));
   module.def("dot_product_kernel_sums", &bound_dot_product_kernel_sums, py::arg("X").noconvert(),
              py::arg("x_offsets").noconvert(), py::arg("Y").noconvert(), py::arg("y_offsets").noconvert(),
              py::arg("zeta"), py::arg("normalize"));

@@ -43,12 +43,15 @@ PYBIND11_MODULE(_core, module) {
 
   module.def("num_threads", &castile::num_threads);
   module.def("set_num_threads", &castile::set_num_threads, py::arg("n_threads"));
-  module.def("set_num_threads_of_this_thread", &castile::set_num_threads_of_this_thread,
-             py::arg("n_threads"));
+  module.def("set_num_threads_of_this_thread", &castile::set_num_threads_of_this_thread, py::arg("n_threads"));
   module.def("openmp_enabled", &castile::openmp_enabled);
   module.def("instruction_set", &castile::instruction_set);
   module.def("instruction_sets_built", &castile::instruction_sets_built);
+#ifdef __clang__
   module.def("compiler", [] { return std::string(__VERSION__); });
+#else
+  module.def("compiler", [] { return std::string("GCC ") + __VERSION__; });
+#endif
 
   castile::python::bind_geometry(module);
   castile::python::bind_basis(module);

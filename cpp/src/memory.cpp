@@ -12,8 +12,8 @@
 namespace castile {
 namespace {
 
-constexpr double kUncheckedBytes = 64.0 * 1024 * 1024;
-constexpr double kUnlimited = std::numeric_limits<double>::infinity();
+constexpr double unchecked_bytes = 64.0 * 1024 * 1024;
+constexpr double unlimited = std::numeric_limits<double>::infinity();
 
 /// The number after `key` in a file of "key value" lines, or -1.
 double value_in_file(const std::string& path, const std::string& key) {
@@ -40,13 +40,13 @@ struct GroupFiles {
   const char* usage;
   const char* reclaimable;
 };
-constexpr GroupFiles kVersion1{"/sys/fs/cgroup/memory", "/memory.limit_in_bytes", "/memory.usage_in_bytes",
+constexpr GroupFiles version_1{"/sys/fs/cgroup/memory", "/memory.limit_in_bytes", "/memory.usage_in_bytes",
                                "total_inactive_file"};
-constexpr GroupFiles kVersion2{"/sys/fs/cgroup", "/memory.max", "/memory.current", "inactive_file"};
+constexpr GroupFiles version_2{"/sys/fs/cgroup", "/memory.max", "/memory.current", "inactive_file"};
 
 /// What a control group and those above it leave; cached files count as free, they are given up first.
 double available_in_group(const GroupFiles& files, std::string group) {
-  double available = kUnlimited;
+  double available = unlimited;
   while (true) {
     const std::string folder = files.root + group;
     const double limit = number_in_file(folder + files.limit);
@@ -61,7 +61,7 @@ double available_in_group(const GroupFiles& files, std::string group) {
 }
 
 double available_in_groups() {
-  double available = kUnlimited;
+  double available = unlimited;
   std::ifstream groups("/proc/self/cgroup");
   std::string line;
   while (std::getline(groups, line)) {  // hierarchy:controllers:path
@@ -72,8 +72,8 @@ double available_in_groups() {
     std::string path = line.substr(second + 1);
     if (path.empty() || path.front() != '/') continue;
     if (path == "/") path.clear();
-    if (controllers.empty()) available = std::min(available, available_in_group(kVersion2, path));
-    if (controllers == "memory") available = std::min(available, available_in_group(kVersion1, path));
+    if (controllers.empty()) available = std::min(available, available_in_group(version_2, path));
+    if (controllers == "memory") available = std::min(available, available_in_group(version_1, path));
   }
   return available;
 }
@@ -98,11 +98,10 @@ double available_memory() {
 }
 
 void require_memory(double bytes, const std::string& what, const std::string& remedy) {
-  if (bytes <= kUncheckedBytes) return;
+  if (bytes <= unchecked_bytes) return;
   const double available = available_memory();
   if (bytes <= available) return;
-  throw MemoryLimitExceeded(what + ", " + gibibytes(bytes) + "; available " + gibibytes(available) + "; " +
-                            remedy);
+  throw MemoryLimitExceeded(what + ", " + gibibytes(bytes) + "; available " + gibibytes(available) + "; " + remedy);
 }
 
 }  // namespace castile

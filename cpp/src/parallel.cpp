@@ -108,8 +108,7 @@ bool openmp_enabled() {
 
 void set_interrupt_check(std::function<bool()> check) { interrupt_check() = std::move(check); }
 
-void parallel_for(std::int64_t n_items,
-                  const std::function<std::function<void(std::int64_t)>()>& make_worker) {
+void parallel_for(std::int64_t n_items, const std::function<std::function<void(std::int64_t)>()>& make_worker) {
   Loop loop(n_items, make_worker);
   const int n_threads = static_cast<int>(std::min<std::int64_t>(num_threads(), n_items));
   if (n_threads <= 1) {

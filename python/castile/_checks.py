@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -49,7 +50,7 @@ def real(name: str, value: Any, unit: str = "") -> float:
     """Return a finite real number as float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InputTypeError(f"{name} must be a number{unit}, got {value!r}")
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         raise InputError(f"{name} must be a finite number{unit}, got {value!r}")
     return float(value)
 

@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from castile import _core
 from castile.errors import InputError, InputTypeError, UnknownSpeciesError
 
-__all__ = ["StructureArrays", "as_frames", "as_structure_arrays", "species_table"]
+__all__ = ["StructureArrays", "as_frames", "as_structure_arrays", "is_single_frame", "species_table"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -91,7 +91,7 @@ def as_frames(frames: Any) -> list[Atoms]:
     InputTypeError
         If something else than a structure is found.
     """
-    if isinstance(frames, Atoms) or _is_pymatgen(frames):
+    if is_single_frame(frames):
         return [_as_atoms(frames, 0)]
     if isinstance(frames, (str, bytes)) or not isinstance(frames, Iterable):
         raise InputTypeError(
@@ -99,6 +99,11 @@ def as_frames(frames: Any) -> list[Atoms]:
             "read files with ase.io.read(path, ':')"
         )
     return [_as_atoms(frame, index) for index, frame in enumerate(frames)]
+
+
+def is_single_frame(frames: Any) -> bool:
+    """Return True for one structure, although one can iterate over its atoms."""
+    return isinstance(frames, Atoms) or _is_pymatgen(frames)
 
 
 def _is_pymatgen(frame: Any) -> bool:

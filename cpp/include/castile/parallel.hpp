@@ -32,7 +32,6 @@ void set_interrupt_check(std::function<bool()> check);
 ///
 /// Every thread calls `make_worker` once and so owns its workspace. The first exception stops the loop
 /// and is rethrown in the calling thread. Nested calls and calls in a forked child run serially.
-void parallel_for(std::int64_t n_items,
-                  const std::function<std::function<void(std::int64_t)>()>& make_worker);
+void parallel_for(std::int64_t n_items, const std::function<std::function<void(std::int64_t)>()>& make_worker);
 
 }  // namespace castile

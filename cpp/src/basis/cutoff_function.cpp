@@ -8,11 +8,10 @@ namespace {
 constexpr double pi = 3.14159265358979323846;
 }
 
-CutoffFunction::CutoffFunction(Kind kind, double cutoff, double width)
-    : kind_(kind), cutoff_(cutoff), width_(width) {
+CutoffFunction::CutoffFunction(Kind kind, double cutoff, double width) : kind_(kind), cutoff_(cutoff), width_(width) {
   if (kind != Kind::hard && !(width > 0.0 && width <= cutoff)) {
-    throw std::invalid_argument("cutoff_width must be above 0 and at most the cutoff (" +
-                                std::to_string(cutoff) + " Å), got " + std::to_string(width));
+    throw std::invalid_argument("cutoff_width must be above 0 and at most the cutoff (" + std::to_string(cutoff) +
+                                " Å), got " + std::to_string(width));
   }
 }
 

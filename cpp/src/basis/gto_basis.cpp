@@ -69,8 +69,8 @@ GtoBasis::GtoBasis(const RadialBasisParameters& p) : RadialBasis(p) {
   }
   const Matrix transform = orthonormalizer(p);
   orthonormalizer_.resize(static_cast<std::size_t>(p.n_max * p.n_max));
-  Eigen::Map<Eigen::Matrix<long double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(
-      orthonormalizer_.data(), p.n_max, p.n_max) = transform;
+  Eigen::Map<Eigen::Matrix<long double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(orthonormalizer_.data(),
+                                                                                          p.n_max, p.n_max) = transform;
 }
 
 void GtoBasis::Primitive::evaluate(int l, long double r, long double* derivatives) const {
@@ -90,8 +90,8 @@ void GtoBasis::Primitive::evaluate(int l, long double r, long double* derivative
   const auto degree = static_cast<long double>(l);
   derivatives[0] = power(l) * e0;
   derivatives[1] = degree * power(l - 1) * e0 + 2.0L * power(l + 1) * e1;
-  derivatives[2] = degree * (degree - 1.0L) * power(l - 2) * e0 + (4.0L * degree + 2.0L) * power(l) * e1 +
-                   4.0L * power(l + 2) * e2;
+  derivatives[2] =
+      degree * (degree - 1.0L) * power(l - 2) * e0 + (4.0L * degree + 2.0L) * power(l) * e1 + 4.0L * power(l + 2) * e2;
 }
 
 void GtoBasis::evaluate(double r, double* values, double* first, double* second) const {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <sstream>
 #include <stdexcept>
-#include <string>
 
 #include "castile/parallel.hpp"
 
@@ -40,7 +40,9 @@ SplinedBasis<T>::SplinedBasis(const RadialBasis& basis, CutoffFunction cutoff_fu
       l_max_(basis.parameters().l_max),
       n_padded_(padded<T>(n_max_)) {
   if (!(accuracy >= best_accuracy && accuracy <= worst_accuracy)) {
-    throw std::invalid_argument("accuracy must lie between 1e-13 and 1e-2, got " + std::to_string(accuracy));
+    std::ostringstream message;
+    message << "accuracy must lie between " << best_accuracy << " and " << worst_accuracy << ", got " << accuracy;
+    throw std::invalid_argument(message.str());
   }
   // Rounding of the entries bounds what any step can reach.
   const double target = std::max(accuracy, 8.0 * static_cast<double>(std::numeric_limits<T>::epsilon()));

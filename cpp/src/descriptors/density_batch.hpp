@@ -32,7 +32,8 @@ class DensityDescriptor<T>::Batch {
     frame_blocks_.push_back(0);
     for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
       for (std::int64_t first = centers.offsets[frame]; first < centers.offsets[frame + 1]; first += block_size) {
-        blocks_.push_back({static_cast<std::int64_t>(blocks_.size()), frame, first, std::min(first + block_size, centers.offsets[frame + 1])});
+        blocks_.push_back({static_cast<std::int64_t>(blocks_.size()), frame, first,
+                           std::min(first + block_size, centers.offsets[frame + 1])});
       }
       frame_blocks_.push_back(static_cast<std::int64_t>(blocks_.size()));
     }
@@ -41,8 +42,7 @@ class DensityDescriptor<T>::Batch {
     parallel_for(structures.n_frames, [&] {
       return [&](std::int64_t frame) {
         if (n_centers(frame) == 0) return;
-        searches_[static_cast<std::size_t>(frame)] =
-            std::make_unique<NeighborSearch>(structures_[frame], pair_cutoff);
+        searches_[static_cast<std::size_t>(frame)] = std::make_unique<NeighborSearch>(structures_[frame], pair_cutoff);
       };
     });
   }

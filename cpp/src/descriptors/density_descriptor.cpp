@@ -76,10 +76,11 @@ std::vector<Coefficients<T>> DensityDescriptor<T>::mean_coefficients(const Batch
   const Coefficients<T> layout = all_channels();
   const auto size = static_cast<std::int64_t>(layout.values.size());
   std::vector<T> means(static_cast<std::size_t>(batch.n_frames() * size));
-  batch.average_over_centers(*this, size, means.data(), [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
-    worker.expand(batch, block.frame, center);
-    add_to_all_channels(worker.c, worker.c.values, layout, sum);
-  });
+  batch.average_over_centers(*this, size, means.data(),
+                             [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+                               worker.expand(batch, block.frame, center);
+                               add_to_all_channels(worker.c, worker.c.values, layout, sum);
+                             });
   std::vector<Coefficients<T>> result(static_cast<std::size_t>(batch.n_frames()), layout);
   for (std::size_t frame = 0; frame < result.size(); ++frame) {
     std::copy_n(means.data() + static_cast<std::int64_t>(frame) * size, size, result[frame].values.data());
@@ -105,12 +106,14 @@ void DensityDescriptor<T>::transform_raw(const Batch& batch, T* features) const 
       break;
     }
     case Average::outer:
-      batch.average_over_centers(*this, size, features, [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
-        worker.expand(batch, block.frame, center);
-        worker.row.resize(static_cast<std::size_t>(size));
-        head_->forward(worker.c, worker.row.data());
-        for (std::int64_t k = 0; k < size; ++k) sum[k] += worker.row[static_cast<std::size_t>(k)];
-      });
+      batch.average_over_centers(*this, size, features,
+                                 [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+                                   worker.expand(batch, block.frame, center);
+                                   worker.row.resize(static_cast<std::size_t>(size));
+                                   head_->forward(worker.c, worker.row.data());
+                                   for (std::int64_t k = 0; k < size; ++k)
+                                     sum[k] += worker.row[static_cast<std::size_t>(k)];
+                                 });
       break;
   }
 }
@@ -120,9 +123,8 @@ void DensityDescriptor<T>::transform(const Structures& structures, const Centers
   transform_raw(make_batch(structures, centers), features);
   if (!parameters_.normalize) return;
   const std::int64_t size = n_features();
-  parallel_for(n_rows(structures, centers), [&] {
-    return [&](std::int64_t row) { normalize_row(features + row * size, size); };
-  });
+  parallel_for(n_rows(structures, centers),
+               [&] { return [&](std::int64_t row) { normalize_row(features + row * size, size); }; });
 }
 
 // ---- sparse rows
@@ -325,25 +327,27 @@ void DensityDescriptor<T>::jvp(const Structures& structures, const Centers& cent
   // Averages: the mean row and its derivative, one behind the other.
   std::vector<T> rows(static_cast<std::size_t>(2 * size * batch.n_frames()));
   if (parameters_.average == Average::outer) {
-    batch.average_over_centers(
-        *this, 2 * size, rows.data(), [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
-          expand_both(worker, block.frame, center);
-          worker.row.resize(static_cast<std::size_t>(size));
-          head_->forward(worker.c, worker.row.data());
-          for (std::int64_t k = 0; k < size; ++k) sum[k] += worker.row[static_cast<std::size_t>(k)];
-          head_->jvp(worker.c, worker.c_dot.values, worker.row.data());
-          for (std::int64_t k = 0; k < size; ++k) sum[size + k] += worker.row[static_cast<std::size_t>(k)];
-        });
+    batch.average_over_centers(*this, 2 * size, rows.data(),
+                               [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+                                 expand_both(worker, block.frame, center);
+                                 worker.row.resize(static_cast<std::size_t>(size));
+                                 head_->forward(worker.c, worker.row.data());
+                                 for (std::int64_t k = 0; k < size; ++k)
+                                   sum[k] += worker.row[static_cast<std::size_t>(k)];
+                                 head_->jvp(worker.c, worker.c_dot.values, worker.row.data());
+                                 for (std::int64_t k = 0; k < size; ++k)
+                                   sum[size + k] += worker.row[static_cast<std::size_t>(k)];
+                               });
   } else {
     Coefficients<T> mean = all_channels();
     const auto length = static_cast<std::int64_t>(mean.values.size());
     std::vector<T> means(static_cast<std::size_t>(2 * length * batch.n_frames()));
-    batch.average_over_centers(
-        *this, 2 * length, means.data(), [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
-          expand_both(worker, block.frame, center);
-          add_to_all_channels(worker.c, worker.c.values, mean, sum);
-          add_to_all_channels(worker.c, worker.c_dot.values, mean, sum + length);
-        });
+    batch.average_over_centers(*this, 2 * length, means.data(),
+                               [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+                                 expand_both(worker, block.frame, center);
+                                 add_to_all_channels(worker.c, worker.c.values, mean, sum);
+                                 add_to_all_channels(worker.c, worker.c_dot.values, mean, sum + length);
+                               });
     for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
       const T* values = means.data() + 2 * length * frame;
       mean.values.assign(values, values + length);

@@ -89,8 +89,7 @@ void fill_slot(Environment<T>& e, std::size_t slot, const std::array<double, 3>&
 
 /// Copies the changes of a chunk's pair vectors to velocity[axis][slot]; padding stands still.
 template <typename T>
-void gather_velocities(const Environment<T>& e, std::int64_t first, std::int64_t count, const double* dD,
-                       T* velocity) {
+void gather_velocities(const Environment<T>& e, std::int64_t first, std::int64_t count, const double* dD, T* velocity) {
   std::fill_n(velocity, 3 * chunk_size, T(0));
   for (std::int64_t k = 0; k < count; ++k) {
     const double* change = dD + 3 * e.pair[static_cast<std::size_t>(first + k)];
@@ -246,8 +245,8 @@ void DensityExpansion<T>::expand_jvp(const Environment<T>& environment, const do
       const std::int64_t count = std::min(chunk_size, group.count - start);
       const auto neighbors = neighbor_blocks(environment, first, count);
       const auto accumulate = [&] {
-        kernels.accumulate(l_max(), c_dot.n_padded, count, scratch.Y.data(), scratch.R.data(),
-                           c_dot.channel(channel), c_dot.stride());
+        kernels.accumulate(l_max(), c_dot.n_padded, count, scratch.Y.data(), scratch.R.data(), c_dot.channel(channel),
+                           c_dot.stride());
       };
       gather_velocities(environment, first, count, dD, velocity.data());
       kernels.harmonics(l_max(), neighbors, scratch.Y.data());
@@ -283,8 +282,9 @@ void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const st
     const auto group = environment.groups[channel];
     const auto neighbors = neighbor_blocks(environment, group.first_slot, group.count);
     reserve(scratch.gradients, 3 * neighbors.n_blocks * W);
-    kernels.pair_gradients(l_max(), table, neighbors, scratch.scaled.data() + static_cast<std::int64_t>(channel) * n_padded,
-                           stride, scratch.gradients.data(), scratch.kernel.data());
+    kernels.pair_gradients(l_max(), table, neighbors,
+                           scratch.scaled.data() + static_cast<std::int64_t>(channel) * n_padded, stride,
+                           scratch.gradients.data(), scratch.kernel.data());
     for (std::int64_t k = 0; k < group.count; ++k) {
       const T* f = scratch.gradients.data() + k / W * 3 * W + k % W;
       double* out = grad_D + 3 * environment.pair[static_cast<std::size_t>(group.first_slot + k)];

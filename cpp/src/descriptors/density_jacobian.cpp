@@ -73,6 +73,9 @@ class DensityDescriptor<T>::JacobianRows {
         local_row(worker, block.frame, center);
       });
     } else {
+      for (std::int64_t frame = 0; frame < batch_.n_frames(); ++frame) {
+        if (batch_.n_centers(frame) == 0) clear_strain(strain_of(frame));  // a row that nothing changes
+      }
       batch_.for_each_frame(descriptor_, [this](Worker& worker, std::int64_t frame) {
         descriptor_.parameters_.average == Average::outer ? outer_row(worker, frame) : inner_row(worker, frame);
       });
@@ -279,7 +282,8 @@ class DensityDescriptor<T>::JacobianRows {
     const auto n_padded = static_cast<std::size_t>(layout.n_padded);
     const std::size_t n_rows = gradient.size() / n_padded;
     for (std::size_t lm = 0; lm < n_rows; ++lm) {
-      T* row = out.data() + lm * static_cast<std::size_t>(layout.stride()) + static_cast<std::size_t>(species) * n_padded;
+      T* row =
+          out.data() + lm * static_cast<std::size_t>(layout.stride()) + static_cast<std::size_t>(species) * n_padded;
       for (std::size_t n = 0; n < n_padded; ++n) row[n] += factor * gradient[lm * n_padded + n];
     }
   }

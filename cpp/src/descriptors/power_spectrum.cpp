@@ -111,8 +111,8 @@ void PowerSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std
   const auto channel_grad = [&](int k) { return grad_c.data() + static_cast<std::int64_t>(k) * n_padded; };
   for (int a = 0; a < c.n_channels(); ++a) {
     for (int b = a; b < c.n_channels(); ++b) {
-      const T* g = grad_features +
-                   block_start(c.species[static_cast<std::size_t>(a)], c.species[static_cast<std::size_t>(b)]);
+      const T* g =
+          grad_features + block_start(c.species[static_cast<std::size_t>(a)], c.species[static_cast<std::size_t>(b)]);
       for (int l = 0; l <= this->l_max(); ++l) {
         const T weight = weights_[static_cast<std::size_t>(l)];
         T* block = W.data() + l * n_max * n_padded;
@@ -160,8 +160,8 @@ std::vector<ColumnRange> PowerSpectrum<T>::columns_of_neighbor(std::int32_t spec
 // dc_{n,lm}/dD = R'_n u Y + R_n ∂Y has rank two in (n, m), so m is contracted first: with U_q' = Σ_m c_{q',lm} Y_lm and
 // V_q' = Σ_m c_{q',lm} ∂Y_lm, dp/dD = (2l+1)^{-1/2} (R'_q u U_q' + R_q V_q') plus q <-> q'.
 template <typename T>
-void PowerSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, int channel,
-                                     Scratch& scratch, T* out) const {
+void PowerSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, int channel, Scratch& scratch,
+                                     T* out) const {
   const auto& kernels = simd::kernels<T>();
   const int n_max = this->n_max();
   const int n_padded = c.n_padded;

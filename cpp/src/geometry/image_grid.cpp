@@ -11,10 +11,10 @@
 namespace castile {
 namespace {
 
-constexpr double kRelativeSlack = 1e-10;
-constexpr double kRoundings = 128.0;         // unit roundings in a preselected distance: a generous bound
-constexpr double kLargestShift = 1073741824.0;  // sums of two stay inside 32 bits
-constexpr double kLargestBinCount = 2147483647.0;
+constexpr double relative_slack = 1e-10;
+constexpr double roundings = 128.0;             // unit roundings in a preselected distance: a generous bound
+constexpr double largest_shift = 1073741824.0;  // sums of two stay inside 32 bits
+constexpr double largest_bin_count = 2147483647.0;
 
 std::string number_text(double value) {
   char text[32];
@@ -25,9 +25,8 @@ std::string number_text(double value) {
 void check_positions(const Structure& structure) {
   for (std::int64_t k = 0; k < 3 * structure.n_atoms; ++k) {
     if (!std::isfinite(structure.positions[k])) {
-      throw std::invalid_argument("positions must be finite, got " +
-                                  std::to_string(structure.positions[k]) + " for atom " +
-                                  std::to_string(k / 3));
+      throw std::invalid_argument("positions must be finite, got " + std::to_string(structure.positions[k]) +
+                                  " for atom " + std::to_string(k / 3));
     }
   }
 }
@@ -41,8 +40,7 @@ ImageGrid::ImageGrid(const Structure& structure, double cutoff)
   wrap_atoms(structure);
   choose_radius(structure, cutoff);
   const double n_slots = estimated_slots();
-  require_memory(n_slots * 44.0,
-                 "the neighbor search would hold about " + number_text(n_slots) + " periodic images",
+  require_memory(n_slots * 44.0, "the neighbor search would hold about " + number_text(n_slots) + " periodic images",
                  "use a smaller cutoff");
   if (n_slots > 4e9) {
     throw std::invalid_argument("the neighbor search would hold about " + number_text(n_slots) +
@@ -70,7 +68,7 @@ void ImageGrid::wrap_atoms(const Structure& structure) {
     std::array<std::int64_t, 3> cells{};
     for (auto k = static_cast<std::size_t>(lattice_.n_periodic); k-- > 0;) {
       const double n = std::floor(point[k] / basis[k][k]);
-      if (std::abs(n) > kLargestShift) {
+      if (std::abs(n) > largest_shift) {
         throw std::invalid_argument("atom " + std::to_string(atom) + " lies " + number_text(n) +
                                     " cells away from the origin; wrap the positions into the cell");
       }
@@ -96,7 +94,7 @@ ImageGrid::Shift ImageGrid::total_shift(std::size_t atom, const std::array<std::
   for (std::size_t m = 0; m < 3; ++m) {
     std::int64_t sum = -std::int64_t{wrap_[atom][m]};
     for (std::size_t k = 0; k < 3; ++k) sum += image[k] * lattice_.transformation[k][m];
-    if (std::abs(static_cast<double>(sum)) > kLargestShift) {
+    if (std::abs(static_cast<double>(sum)) > largest_shift) {
       throw std::invalid_argument("atom " + std::to_string(atom) +
                                   " needs a cell shift beyond 32 bits; wrap the positions into the cell, or "
                                   "use a less skewed cell");
@@ -133,14 +131,14 @@ void ImageGrid::choose_radius(const Structure& structure, double cutoff) {
     const double length = std::abs(cell[3 * m]) + std::abs(cell[3 * m + 1]) + std::abs(cell[3 * m + 2]);
     if (structure.pbc[m]) largest += (shift + 2.0 * wrap) * length;
   }
-  const double allowance = kRoundings * std::numeric_limits<double>::epsilon() * (largest + cutoff);
+  const double allowance = roundings * std::numeric_limits<double>::epsilon() * (largest + cutoff);
   if (!(allowance < cutoff)) {
     throw std::invalid_argument("positions and cells as large as " + number_text(largest) +
                                 " leave no digits for a cutoff of " + number_text(cutoff) +
                                 "; move the structure to the origin, or wrap its positions into the cell");
   }
-  radius_ = cutoff * (1.0 + kRelativeSlack) + allowance;
-  inner_radius_ = cutoff * (1.0 - kRelativeSlack) - allowance;
+  radius_ = cutoff * (1.0 + relative_slack) + allowance;
+  inner_radius_ = cutoff * (1.0 - relative_slack) - allowance;
 }
 
 /// Expected number of images in the box of the grid, from volumes.
@@ -158,7 +156,7 @@ void ImageGrid::set_bins(std::size_t axis, double width) {
   bins.low = atoms_[axis].low - (periodic ? radius_ : 0.0);
   bins.high = atoms_[axis].high + (periodic ? radius_ : 0.0);
   const double extent = bins.high - bins.low;
-  const double count = std::min(std::max(1.0, std::floor(extent / width)), kLargestBinCount);
+  const double count = std::min(std::max(1.0, std::floor(extent / width)), largest_bin_count);
   bins.n_bins = static_cast<std::int64_t>(count);
   bins.width = extent > 0.0 ? extent / count : 1.0;
   bins.inverse_width = 1.0 / bins.width;

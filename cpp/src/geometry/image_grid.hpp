@@ -80,7 +80,7 @@ class ImageGrid {
   using Shift = std::array<std::int32_t, 3>;
 
   struct Axis {
-    double low = 0.0;   ///< of the atoms, then of the bins
+    double low = 0.0;  ///< of the atoms, then of the bins
     double high = 0.0;
     double width = 1.0;
     double inverse_width = 1.0;
@@ -174,8 +174,7 @@ class ImageGrid {
       const auto row_end = z_.begin() + starts_[row + 1];
       const auto first = std::lower_bound(row_begin, row_end, z - radius_);
       const auto last = std::upper_bound(first, row_end, z + radius_);
-      on_range(Range{static_cast<std::uint32_t>(first - z_.begin()),
-                     static_cast<std::uint32_t>(last - z_.begin())});
+      on_range(Range{static_cast<std::uint32_t>(first - z_.begin()), static_cast<std::uint32_t>(last - z_.begin())});
     }
   }
 

@@ -12,9 +12,9 @@ namespace {
 using Real = long double;
 using Vector = std::array<Real, 3>;
 
-constexpr Real kSmallestVolumeRatio = 1e-10L;  // of unit vectors, below which a cell counts as flat
-constexpr Real kLargestCoefficient = 1e9L;
-constexpr int kMaxSteps = 1000;  // a safety net: a handful is usual, and a basis half reduced is still right
+constexpr Real smallest_volume_ratio = 1e-10L;  // of unit vectors, below which a cell counts as flat
+constexpr Real largest_coefficient = 1e9L;
+constexpr int max_steps = 1000;  // a safety net: a handful is usual, and a basis half reduced is still right
 
 Real dot(const Vector& a, const Vector& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
@@ -48,7 +48,7 @@ class Reduction {
   }
 
   void run() {
-    for (int step = 0; step < kMaxSteps; ++step) {
+    for (int step = 0; step < max_steps; ++step) {
       sort_by_length();
       if (n_rows_ > 1 && shorten_second()) continue;
       if (n_rows_ > 2 && shorten_third()) continue;
@@ -79,9 +79,8 @@ class Reduction {
     } else if (n_rows_ == 3) {
       volume = std::abs(dot(unit(rows_[0].vector), cross(unit(rows_[1].vector), unit(rows_[2].vector))));
     }
-    if (volume < kSmallestVolumeRatio) {
-      throw std::invalid_argument(
-          "the periodic cell vectors span no volume; check the cell, or set pbc to False");
+    if (volume < smallest_volume_ratio) {
+      throw std::invalid_argument("the periodic cell vectors span no volume; check the cell, or set pbc to False");
     }
   }
 
@@ -109,7 +108,7 @@ class Reduction {
       const Real coefficient = static_cast<Real>(row.coefficients[axis]) +
                                first * static_cast<Real>(rows_[0].coefficients[axis]) +
                                second * static_cast<Real>(rows_[1].coefficients[axis]);
-      if (!(std::abs(coefficient) < kLargestCoefficient)) {
+      if (!(std::abs(coefficient) < largest_coefficient)) {
         throw std::invalid_argument(
             "the periodic cell vectors are too skewed: a cell shift would exceed 32 bits; use a reduced "
             "cell, for example ase.geometry.minkowski_reduce");

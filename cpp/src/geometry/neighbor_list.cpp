@@ -17,9 +17,9 @@
 namespace castile {
 namespace {
 
-constexpr std::int64_t kBlockSize = 128;             // centers
-constexpr std::int64_t kUncheckedPairs = 1'000'000;  // few enough that memory is not looked at
-constexpr double kSlotBytes = sizeof(std::uint32_t);
+constexpr std::int64_t block_size = 128;             // centers
+constexpr std::int64_t unchecked_pairs = 1'000'000;  // few enough that memory is not looked at
+constexpr double slot_bytes = sizeof(std::uint32_t);
 
 std::string pairs_text(double n_pairs, const char* about) {
   char text[96];
@@ -50,11 +50,11 @@ class PairBudget {
 
   void spend(std::size_t n_pairs) {
     const std::int64_t spent = spent_ += static_cast<std::int64_t>(n_pairs);
-    if (spent <= kUncheckedPairs) return;
+    if (spent <= unchecked_pairs) return;
     std::call_once(once_, [this] { available_ = available_memory(); });
     if (static_cast<double>(spent) * bytes_per_pair_ > available_) {
-      require_memory(static_cast<double>(spent) * bytes_per_pair_,
-                     pairs_text(static_cast<double>(spent), "more than"), "use a smaller cutoff");
+      require_memory(static_cast<double>(spent) * bytes_per_pair_, pairs_text(static_cast<double>(spent), "more than"),
+                     "use a smaller cutoff");
     }
   }
 
@@ -67,8 +67,7 @@ class PairBudget {
 
 }  // namespace
 
-NeighborList::NeighborList(const Structures& structures, const PairCutoff& cutoff,
-                           const NeighborListOptions& options)
+NeighborList::NeighborList(const Structures& structures, const PairCutoff& cutoff, const NeighborListOptions& options)
     : structures_(structures) {
   const std::int64_t n_atoms = structures.n_frames > 0 ? structures.atom_offsets[structures.n_frames] : 0;
   cutoff.check(n_atoms, structures.species);
@@ -76,7 +75,7 @@ NeighborList::NeighborList(const Structures& structures, const PairCutoff& cutof
   if (cutoff.cutoff == 0.0) return;
   if (!cutoff.depends_on_pair()) {
     const double n_pairs = estimated_pairs(structures, cutoff.cutoff) * (options.half ? 0.5 : 1.0);
-    require_memory(n_pairs * (options.bytes_per_pair + kSlotBytes), pairs_text(n_pairs, "about"),
+    require_memory(n_pairs * (options.bytes_per_pair + slot_bytes), pairs_text(n_pairs, "about"),
                    "use a smaller cutoff");
   }
   build_searches(cutoff);
@@ -104,14 +103,14 @@ void NeighborList::build_searches(const PairCutoff& cutoff) {
 void NeighborList::split_into_blocks() {
   for (std::int64_t frame = 0; frame < structures_.n_frames; ++frame) {
     const std::int64_t n_atoms = structures_.atom_offsets[frame + 1] - structures_.atom_offsets[frame];
-    for (std::int64_t first = 0; first < n_atoms; first += kBlockSize) {
-      blocks_.push_back({frame, first, std::min(first + kBlockSize, n_atoms), {}});
+    for (std::int64_t first = 0; first < n_atoms; first += block_size) {
+      blocks_.push_back({frame, first, std::min(first + block_size, n_atoms), {}});
     }
   }
 }
 
 void NeighborList::find_pairs(const NeighborListOptions& options) {
-  PairBudget budget(options.bytes_per_pair + kSlotBytes);
+  PairBudget budget(options.bytes_per_pair + slot_bytes);
   parallel_for(static_cast<std::int64_t>(blocks_.size()), [&] {
     return [&, found = std::vector<std::uint32_t>()](std::int64_t index) mutable {
       Block& block = blocks_[static_cast<std::size_t>(index)];

@@ -12,9 +12,7 @@ namespace {
 
 /// Of a pair (i, i, S) and its twin (i, i, -S), a half list keeps the one whose first entry that is not
 /// zero is positive.
-bool is_first_of_twins(const std::array<std::int32_t, 3>& shift) {
-  return shift > std::array<std::int32_t, 3>{};
-}
+bool is_first_of_twins(const std::array<std::int32_t, 3>& shift) { return shift > std::array<std::int32_t, 3>{}; }
 
 void check_table(const PairCutoff& cutoff) {
   const auto n_species = static_cast<std::size_t>(cutoff.n_species);
@@ -46,8 +44,7 @@ void PairBuffer::clear() {
 
 void PairCutoff::check(std::int64_t n_atoms, const std::int32_t* species) const {
   if (!std::isfinite(cutoff) || cutoff < 0.0 || (cutoff == 0.0 && !depends_on_pair())) {
-    throw std::invalid_argument("cutoff must be a positive, finite number in Å, got " +
-                                std::to_string(cutoff));
+    throw std::invalid_argument("cutoff must be a positive, finite number in Å, got " + std::to_string(cutoff));
   }
   if (radii != nullptr && !of_species_pair.empty()) {
     throw std::invalid_argument("cutoffs are given by species pairs or by radii, not both");
@@ -56,9 +53,8 @@ void PairCutoff::check(std::int64_t n_atoms, const std::int32_t* species) const 
     check_table(*this);
     for (std::int64_t atom = 0; atom < n_atoms; ++atom) {
       if (species[atom] < 0 || species[atom] >= n_species) {
-        throw std::invalid_argument("species must lie between 0 and n_species - 1 = " +
-                                    std::to_string(n_species - 1) + ", got " +
-                                    std::to_string(species[atom]) + " for atom " + std::to_string(atom));
+        throw std::invalid_argument("species must lie between 0 and n_species - 1 = " + std::to_string(n_species - 1) +
+                                    ", got " + std::to_string(species[atom]) + " for atom " + std::to_string(atom));
       }
     }
   }

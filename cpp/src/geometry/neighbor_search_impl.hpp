@@ -46,8 +46,7 @@ class NeighborSearch::Impl {
   }
 
   /// Appends the slots of a center's pairs: those with j < i are left out of a half list.
-  void append_slots(std::int64_t center, bool half, bool self_interaction,
-                    std::vector<std::uint32_t>& slots) const;
+  void append_slots(std::int64_t center, bool half, bool self_interaction, std::vector<std::uint32_t>& slots) const;
 
  private:
   bool is_pair(std::int64_t center, std::uint32_t slot, double distance2) const {

@@ -13,8 +13,7 @@
 namespace castile {
 namespace {
 
-constexpr std::int64_t largest_block =
-    384;  // two packed blocks of this many rows fit into a second-level cache
+constexpr std::int64_t largest_block = 384;  // two packed blocks of this many rows fit into a second-level cache
 constexpr std::int64_t smallest_block = 96;
 constexpr double largest_repeated_power = 1 << 30;
 
@@ -23,16 +22,14 @@ void check(const DotProductKernel& kernel, const FeatureRows& x, const FeatureRo
     throw std::invalid_argument("zeta must be a finite number above 0, got " + std::to_string(kernel.zeta));
   }
   if (x.n_features != y.n_features) {
-    throw std::invalid_argument("X and Y must have the same number of columns, got " +
-                                std::to_string(x.n_features) + " and " + std::to_string(y.n_features) +
-                                "; compute both with the same descriptor");
+    throw std::invalid_argument("X and Y must have the same number of columns, got " + std::to_string(x.n_features) +
+                                " and " + std::to_string(y.n_features) + "; compute both with the same descriptor");
   }
 }
 
 void check(const RowGroups& groups, const FeatureRows& rows, const char* name) {
   bool fits = groups.offsets[0] == 0 && groups.offsets[groups.n_groups] == rows.n_rows;
-  for (std::int64_t g = 0; g < groups.n_groups; ++g)
-    fits = fits && groups.offsets[g] <= groups.offsets[g + 1];
+  for (std::int64_t g = 0; g < groups.n_groups; ++g) fits = fits && groups.offsets[g] <= groups.offsets[g + 1];
   if (!fits) {
     throw std::invalid_argument(std::string(name) + " must rise from 0 to the number of rows, " +
                                 std::to_string(rows.n_rows));
@@ -124,9 +121,7 @@ class ScaledRows {
   }
 
   const double* row(std::int64_t a) const { return rows_.data + a * rows_.n_features; }
-  const double* scale(std::int64_t a) const {
-    return inverse_norms_.empty() ? nullptr : inverse_norms_.data() + a;
-  }
+  const double* scale(std::int64_t a) const { return inverse_norms_.empty() ? nullptr : inverse_norms_.data() + a; }
   std::int64_t n_features() const { return rows_.n_features; }
 
  private:
@@ -143,8 +138,8 @@ class BlockKernel {
         workspace_(static_cast<std::size_t>(kernels_.gemm_nt_workspace(block, block))) {}
 
   /// K[a * stride + b] = k(x_{x_first + a}, y_{y_first + b})
-  void operator()(const ScaledRows& x, std::int64_t x_first, std::int64_t n, const ScaledRows& y,
-                  std::int64_t y_first, std::int64_t m, double* K, std::int64_t stride) {
+  void operator()(const ScaledRows& x, std::int64_t x_first, std::int64_t n, const ScaledRows& y, std::int64_t y_first,
+                  std::int64_t m, double* K, std::int64_t stride) {
     kernels_.gemm_nt(n, m, x.n_features(), x.row(x_first), x.n_features(), x.scale(x_first), y.row(y_first),
                      y.n_features(), y.scale(y_first), K, stride, workspace_.data());
     if (zeta_ == 1.0) return;
@@ -215,8 +210,7 @@ void add_sums_over_slab(BlockKernel& block_kernel, const ScaledRows& x, std::int
 
 }  // namespace
 
-void dot_product_kernel(const DotProductKernel& kernel, const FeatureRows& x, const FeatureRows& y,
-                        double* K) {
+void dot_product_kernel(const DotProductKernel& kernel, const FeatureRows& x, const FeatureRows& y, double* K) {
   check(kernel, x, y);
   const bool symmetric = same_rows(x, y);
   const ScaledRows x_scaled(x, kernel.normalize);
@@ -243,20 +237,17 @@ void dot_product_kernel_sums(const DotProductKernel& kernel, const FeatureRows& 
   check(kernel, x, y);
   check(x_groups, x, "x_offsets");
   check(y_groups, y, "y_offsets");
-  const bool symmetric =
-      same_rows(x, y) && x_groups.n_groups == y_groups.n_groups &&
-      std::equal(x_groups.offsets, x_groups.offsets + x_groups.n_groups + 1, y_groups.offsets);
+  const bool symmetric = same_rows(x, y) && x_groups.n_groups == y_groups.n_groups &&
+                         std::equal(x_groups.offsets, x_groups.offsets + x_groups.n_groups + 1, y_groups.offsets);
   const ScaledRows x_scaled(x, kernel.normalize);
   const ScaledRows y_scaled = symmetric ? x_scaled : ScaledRows(y, kernel.normalize);
   const std::int64_t stride = y_groups.n_groups;
   std::fill(K, K + x_groups.n_groups * stride, 0.0);
-  const std::vector<Slab> slabs =
-      cut_into_slabs(y_groups, block_length(1, y.n_rows, x.n_rows * x.n_features));
+  const std::vector<Slab> slabs = cut_into_slabs(y_groups, block_length(1, y.n_rows, x.n_rows * x.n_features));
 
   parallel_for(static_cast<std::int64_t>(slabs.size()), [&] {
     constexpr auto block_size = static_cast<std::size_t>(largest_block * largest_block);
-    return [&, block_kernel = BlockKernel(kernel.zeta, largest_block),
-            values = std::vector<double>(block_size),
+    return [&, block_kernel = BlockKernel(kernel.zeta, largest_block), values = std::vector<double>(block_size),
             sums = std::vector<double>(block_size)](std::int64_t item) mutable {
       const Slab slab = slabs[static_cast<std::size_t>(item)];
       const std::int64_t n_slab = slab.last - slab.first;
@@ -264,8 +255,7 @@ void dot_product_kernel_sums(const DotProductKernel& kernel, const FeatureRows& 
       for (std::int64_t x_first = x_groups.offsets[x_group]; x_first < x.n_rows; x_first += largest_block) {
         const std::int64_t n = std::min(largest_block, x.n_rows - x_first);
         std::fill(sums.begin(), sums.begin() + n_slab * largest_block, 0.0);
-        add_sums_over_slab(block_kernel, x_scaled, x_first, n, y_scaled, y_groups, slab, values.data(),
-                           sums.data());
+        add_sums_over_slab(block_kernel, x_scaled, x_first, n, y_scaled, y_groups, slab, values.data(), sums.data());
         for (std::int64_t a = 0; a < n; ++a) {
           while (x_groups.offsets[x_group + 1] <= x_first + a) ++x_group;
           double* row = K + x_group * stride + slab.first;

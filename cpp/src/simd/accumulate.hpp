@@ -64,8 +64,7 @@ void accumulate_strips(int l_max, int n_padded, std::int64_t count, const T* Y, 
   int n = 0;
   const auto run = [&](auto strip_vectors) {
     constexpr int NV = decltype(strip_vectors)::value;
-    const AccumulateStrip<T, N, NV> kernel{count, Y,          R + n,       c + n,
-                                           c_stride, row_length, n_lm(l_max), n_padded};
+    const AccumulateStrip<T, N, NV> kernel{count, Y, R + n, c + n, c_stride, row_length, n_lm(l_max), n_padded};
     for_degree_groups<max_accumulators / NV>(kernel, l_max);
     n += NV * N;
   };
@@ -77,13 +76,13 @@ void accumulate_strips(int l_max, int n_padded, std::int64_t count, const T* Y, 
 }
 
 template <typename T>
-void accumulate(int l_max, int n_padded, std::int64_t count, const T* Y, const T* R, T* c,
-                std::int64_t c_stride) {
+void accumulate(int l_max, int n_padded, std::int64_t count, const T* Y, const T* R, T* c, std::int64_t c_stride) {
   if (n_padded % native_lanes<T> == 0) {
     accumulate_strips<T, native_lanes<T>>(l_max, n_padded, count, Y, R, c, c_stride);
   } else {
     accumulate_strips<T, half_lanes<T>>(l_max, n_padded, count, Y, R, c, c_stride);
   }
+  end_kernel();
 }
 
 }  // namespace

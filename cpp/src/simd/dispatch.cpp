@@ -26,8 +26,8 @@ constexpr int n_levels = 3;
 
 int highest_level_here() {
   __builtin_cpu_init();
-  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                  __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+                  __builtin_cpu_supports("bmi2");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vl");
@@ -86,12 +86,8 @@ const Kernels<float>& kernels<float>() {
 
 }  // namespace simd
 
-std::string instruction_set() {
-  return simd::level_names[static_cast<int>(simd::chosen_level())];
-}
+std::string instruction_set() { return simd::level_names[static_cast<int>(simd::chosen_level())]; }
 
-std::vector<std::string> instruction_sets_built() {
-  return {simd::level_names, simd::level_names + simd::n_levels};
-}
+std::vector<std::string> instruction_sets_built() { return {simd::level_names, simd::level_names + simd::n_levels}; }
 
 }  // namespace castile

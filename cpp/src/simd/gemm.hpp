@@ -45,8 +45,7 @@ constexpr std::int64_t gemm_round_up(std::int64_t n, std::int64_t multiple) {
 /// Packs columns [0, depth) of n rows into panels of `Width` rows, each stored column by column; rows past
 /// the last become zeros.
 template <int Width, typename T>
-void gemm_pack(std::int64_t n, std::int64_t depth, const T* rows, std::int64_t stride, const T* scale,
-               T* packed) {
+void gemm_pack(std::int64_t n, std::int64_t depth, const T* rows, std::int64_t stride, const T* scale, T* packed) {
   for (std::int64_t first = 0; first < n; first += Width, packed += Width * depth) {
     const T* source[Width];
     T factor[Width];
@@ -64,8 +63,8 @@ void gemm_pack(std::int64_t n, std::int64_t depth, const T* rows, std::int64_t s
 
 /// One tile of C from one panel of A and one of B.
 template <typename T>
-[[gnu::always_inline]] inline void gemm_tile(std::int64_t depth, const T* a, const T* b, T* c,
-                                             std::int64_t c_stride, bool accumulate) {
+[[gnu::always_inline]] inline void gemm_tile(std::int64_t depth, const T* a, const T* b, T* c, std::int64_t c_stride,
+                                             bool accumulate) {
   using Tile = GemmTile<T>;
   constexpr int width = Tile::lanes;
   // C comes from a farther cache: ask for it now, so that it is there when the sums are done.
@@ -144,9 +143,8 @@ std::int64_t gemm_nt_workspace(std::int64_t n, std::int64_t m) {
 }
 
 template <typename T>
-void gemm_nt(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride,
-             const T* a_scale, const T* b, std::int64_t b_stride, const T* b_scale, T* c,
-             std::int64_t c_stride, T* workspace) {
+void gemm_nt(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride, const T* a_scale,
+             const T* b, std::int64_t b_stride, const T* b_scale, T* c, std::int64_t c_stride, T* workspace) {
   T* a_packed = gemm_align(workspace);
   T* b_packed = gemm_align(a_packed + gemm_round_up(n, GemmTile<T>::rows) * gemm_depth);
   std::int64_t q = 0;

@@ -12,8 +12,8 @@ namespace {
 
 template <typename T>
 struct HarmonicFactors {
-  T recurrence[largest_l_max + 1][largest_l_max + 1];  ///< b of P_{l+1}^m
-  T gradient_z[largest_l_max + 1][largest_l_max + 1];  ///< ∂_z P_l^m = this P_{l-1}^m
+  T recurrence[largest_l_max + 1][largest_l_max + 1];   ///< b of P_{l+1}^m
+  T gradient_z[largest_l_max + 1][largest_l_max + 1];   ///< ∂_z P_l^m = this P_{l-1}^m
   T gradient_xy[largest_l_max + 1][largest_l_max + 1];  ///< ∂_{x|y} P_l^m = {x|y} this P_{l-1}^{m+1}
 };
 
@@ -90,6 +90,7 @@ void harmonics(int l_max, const NeighborBlocks<T>& neighbors, T* Y) {
       c = next_c;
     }
   }
+  end_kernel();
 }
 
 /// ∇Y(u) = (∇S - u l S)/r with S the solid harmonic: u·∇S = l S.
@@ -123,11 +124,11 @@ void harmonics_gradients(int l_max, const NeighborBlocks<T>& neighbors, T* dY) {
         const V s_below = m > 0 ? Y.s[m - 1] : V{};
         put(l, m, p * Y.c[m], x * p_xy * Y.c[m] + mp * c_below, y * p_xy * Y.c[m] - mp * s_below, p_z * Y.c[m]);
         if (m == 0) continue;
-        put(l, -m, p * Y.s[m], x * p_xy * Y.s[m] + mp * s_below, y * p_xy * Y.s[m] + mp * c_below,
-            p_z * Y.s[m]);
+        put(l, -m, p * Y.s[m], x * p_xy * Y.s[m] + mp * s_below, y * p_xy * Y.s[m] + mp * c_below, p_z * Y.s[m]);
       }
     }
   }
+  end_kernel();
 }
 
 }  // namespace

@@ -42,12 +42,11 @@ struct Kernels {
   void (*harmonics_gradients)(int l_max, const NeighborBlocks<T>& neighbors, T* dY);
 
   /// Interpolates table rows: out[neighbor][l][n] for the first `count` neighbors.
-  void (*radial)(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row,
-                 const T* weights, T* out);
+  void (*radial)(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row, const T* weights,
+                 T* out);
 
   /// c[lm][n] += Σ_j Y_lm(j) R_l[n](j), rows of c `c_stride` apart.
-  void (*accumulate)(int l_max, int n_padded, std::int64_t count, const T* Y, const T* R, T* c,
-                     std::int64_t c_stride);
+  void (*accumulate)(int l_max, int n_padded, std::int64_t count, const T* Y, const T* R, T* c, std::int64_t c_stride);
 
   /// Adjoint of harmonics, radial and accumulate together: from dE/dc (rows `g_stride` apart) to dE/dD, written
   /// as f[block][3][lane]. `scratch` holds pair_gradients_scratch(l_max, row_length) numbers.
@@ -66,9 +65,8 @@ struct Kernels {
 
   /// c[i * c_stride + j] = Σ_q (a_scale[i] a[i * a_stride + q]) (b_scale[j] b[j * b_stride + q]), q < k;
   /// a scale may be null (ones). `workspace` holds gemm_nt_workspace(n, m) numbers of the caller's.
-  void (*gemm_nt)(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride,
-                  const T* a_scale, const T* b, std::int64_t b_stride, const T* b_scale, T* c,
-                  std::int64_t c_stride, T* workspace);
+  void (*gemm_nt)(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride, const T* a_scale,
+                  const T* b, std::int64_t b_stride, const T* b_scale, T* c, std::int64_t c_stride, T* workspace);
   std::int64_t (*gemm_nt_workspace)(std::int64_t n, std::int64_t m);
 };
 

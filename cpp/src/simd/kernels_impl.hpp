@@ -14,9 +14,8 @@ namespace {
 
 template <typename T>
 constexpr Kernels<T> make_kernels() {
-  return {harmonics<T>,      harmonics_gradients<T>, radial<T>,         accumulate<T>,
-          pair_gradients<T>, small_product<T>,       bilinear_forms<T>, bilinear_adjoint<T>,
-          gemm_nt<T>,        gemm_nt_workspace<T>};
+  return {harmonics<T>,     harmonics_gradients<T>, radial<T>,           accumulate<T>, pair_gradients<T>,
+          small_product<T>, bilinear_forms<T>,      bilinear_adjoint<T>, gemm_nt<T>,    gemm_nt_workspace<T>};
 }
 
 constexpr Kernels<double> kernels_f64 = make_kernels<double>();

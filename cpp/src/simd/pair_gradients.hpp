@@ -57,7 +57,7 @@ struct ContractRadial {
 
 /// Adjoint of the monic harmonics and of the radial direction.
 template <typename T>
-void pair_vector_gradient(int l_max, Vector<T, lanes<T>> x, Vector<T, lanes<T>> y, Vector<T, lanes<T>> z,
+[[gnu::always_inline]] inline void pair_vector_gradient(int l_max, Vector<T, lanes<T>> x, Vector<T, lanes<T>> y, Vector<T, lanes<T>> z,
                           Vector<T, lanes<T>> inverse_distance, const T* g, const T* dg, T* f) {
   constexpr int W = lanes<T>;
   using V = Vector<T, W>;
@@ -96,8 +96,8 @@ void pair_vector_gradient(int l_max, Vector<T, lanes<T>> x, Vector<T, lanes<T>> 
 }
 
 template <typename T>
-void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBlocks<T>& neighbors,
-                    const T* grad_c, std::int64_t g_stride, T* f, T* scratch) {
+void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBlocks<T>& neighbors, const T* grad_c,
+                    std::int64_t g_stride, T* f, T* scratch) {
   constexpr int W = lanes<T>;
   constexpr int N = native_lanes<T>;
   T* R = scratch;
@@ -121,6 +121,7 @@ void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBl
                             load<W>(neighbors.z + first), load<W>(neighbors.inverse_distance + first), g, dg,
                             f + block * 3 * W);
   }
+  end_kernel();
 }
 
 }  // namespace

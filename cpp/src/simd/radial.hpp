@@ -12,8 +12,7 @@ constexpr int weights_stride = 6;
 
 /// Two neighboring rows of the table follow each other, so the interpolation is one short dot product.
 template <int N, int K, typename T>
-[[gnu::always_inline]] inline Vector<T, N> interpolate(const T* entry, std::int64_t row_length,
-                                                       const T* weights) {
+[[gnu::always_inline]] inline Vector<T, N> interpolate(const T* entry, std::int64_t row_length, const T* weights) {
   Vector<T, N> sum = weights[0] * load<N>(entry);
 #pragma GCC unroll 6
   for (int k = 1; k < K; ++k) sum += weights[k] * load<N>(entry + k * row_length);
@@ -21,8 +20,8 @@ template <int N, int K, typename T>
 }
 
 template <int K, typename T>
-void radial_rows(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row,
-                 const T* weights, T* out) {
+void radial_rows(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row, const T* weights,
+                 T* out) {
   constexpr int N = native_lanes<T>;
   constexpr int tail = half_lanes<T>;
   const std::int64_t length = table.row_length;
@@ -39,18 +38,18 @@ void radial_rows(const RadialTableView<T>& table, std::int64_t count, const std:
 }
 
 template <typename T>
-void radial(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row, const T* weights,
-            T* out) {
+void radial(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row, const T* weights, T* out) {
   if (table.orders == 2) {
     radial_rows<4>(table, count, row, weights, out);
   } else {
     radial_rows<6>(table, count, row, weights, out);
   }
+  end_kernel();
 }
 
 template <typename T>
-[[gnu::always_inline]] inline void transpose_4x4(Vector<T, 4> a, Vector<T, 4> b, Vector<T, 4> c,
-                                                 Vector<T, 4> d, T* out, std::int64_t stride) {
+[[gnu::always_inline]] inline void transpose_4x4(Vector<T, 4> a, Vector<T, 4> b, Vector<T, 4> c, Vector<T, 4> d, T* out,
+                                                 std::int64_t stride) {
 #if defined(__clang__) || __GNUC__ >= 12
   const auto ab_even = __builtin_shufflevector(a, b, 0, 4, 2, 6);
   const auto ab_odd = __builtin_shufflevector(a, b, 1, 5, 3, 7);

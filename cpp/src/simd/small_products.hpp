@@ -48,8 +48,8 @@ struct ProductStrip {
 };
 
 template <bool add, int N, typename T>
-void product_strips(int n_rows, int n_columns, int depth, const T* a, std::int64_t a_row, std::int64_t a_k,
-                    const T* b, std::int64_t b_k, T* out, std::int64_t out_row) {
+void product_strips(int n_rows, int n_columns, int depth, const T* a, std::int64_t a_row, std::int64_t a_k, const T* b,
+                    std::int64_t b_k, T* out, std::int64_t out_row) {
   constexpr int max_rows = 6;
   int column = 0;
   for (; n_columns - column >= 2 * N; column += 2 * N) {
@@ -71,9 +71,10 @@ void product(int n_rows, int n_columns, int depth, const T* a, std::int64_t a_ro
 }
 
 template <typename T>
-void small_product(int n_rows, int n_columns, int depth, const T* a, std::int64_t a_row, std::int64_t a_k,
-                   const T* b, std::int64_t b_k, T* out, std::int64_t out_row) {
+void small_product(int n_rows, int n_columns, int depth, const T* a, std::int64_t a_row, std::int64_t a_k, const T* b,
+                   std::int64_t b_k, T* out, std::int64_t out_row) {
   product<false>(n_rows, n_columns, depth, a, a_row, a_k, b, b_k, out, out_row);
+  end_kernel();
 }
 
 template <typename T>
@@ -82,6 +83,7 @@ void bilinear_forms(int l_max, int n, int n_padded, const T* a, const T* b, std:
     product<false>(n, n_padded, 2 * l + 1, a + l * l * stride, 1, stride, b + l * l * stride, stride, out, n_padded);
     out += n * n_padded;
   }
+  end_kernel();
 }
 
 template <typename T>
@@ -90,6 +92,7 @@ void bilinear_adjoint(int l_max, int n, int n_padded, const T* W, const T* c, T*
     product<true>(2 * l + 1, n_padded, n, c + l * l * stride, stride, 1, W, n_padded, g + l * l * stride, stride);
     W += n * n_padded;
   }
+  end_kernel();
 }
 
 }  // namespace

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
@@ -17,10 +17,17 @@ from sklearn.utils import Tags
 from castile import _checks, _core
 from castile._memory import require_memory
 from castile.descriptors._input import DescriptorInput, prepare_input
-from castile.descriptors.jacobian import Gradients, Jacobian, JacobianGroup, MemoryEstimate
+from castile.descriptors._jacobian_builder import JacobianBuilder
+from castile.descriptors.jacobian import Gradients, Jacobian, MemoryEstimate
 from castile.errors import InputError, InputTypeError, NotFittedError
 from castile.progress import track
-from castile.structures import StructureArrays, as_frames, as_structure_arrays, species_table
+from castile.structures import (
+    StructureArrays,
+    as_frames,
+    as_structure_arrays,
+    is_single_frame,
+    species_table,
+)
 
 __all__ = ["SAMPLE_DTYPE", "DensityDescriptor"]
 
@@ -116,7 +123,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self, frames: Any, y: Any = None, *, centers: Any = None, progress: bool = False
     ) -> Any:
         """Fit, then return the features of the same frames; see :meth:`fit` and :meth:`transform`."""
-        frames = frames if _is_series(frames) or isinstance(frames, Atoms) else as_frames(frames)
+        frames = frames if _is_series(frames) or is_single_frame(frames) else as_frames(frames)
         self.fit(frames, y)
         self._check_targets(frames, y)
         return self.transform(frames, centers=centers, progress=progress)
@@ -193,6 +200,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         input_features : ignored
         """
         species = self._species_or_raise()
+        self._core(species)  # checks the parameters
         return np.array(self._feature_names(species), dtype=object)
 
     def __sklearn_tags__(self) -> Tags:
@@ -256,8 +264,9 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         given = self._input(frames, centers)
         core = self._core(given.species)
-        if not sp.issparse(cotangent):
-            cotangent = np.asarray(cotangent)
+        cotangent = cotangent.tocsr() if sp.issparse(cotangent) else _real_array("cotangent", cotangent)
+        if sp.issparse(cotangent):
+            _real_array("cotangent", cotangent.data)
         if cotangent.shape != (given.n_rows, core.n_features):
             raise InputError(
                 f"cotangent must have shape {(given.n_rows, core.n_features)}, that of the features, "
@@ -303,6 +312,11 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         core = self._core(given.species)
         velocities = _tangent("positions", positions, (given.structures.n_atoms, 3))
         rates = _tangent("strain", strain, (given.structures.n_frames, 3, 3))
+        require_memory(
+            given.n_rows * core.n_features * np.dtype(self.dtype).itemsize,
+            f"the {given.n_rows} x {core.n_features} matrix of derivatives",
+            "take fewer frames at a time, choose centers, or use average=",
+        )
         features_dot = np.empty((given.n_rows, core.n_features), dtype=self.dtype)
         for chunk in track(given.chunks(), given.n_rows, "derivatives", progress):
             features_dot[chunk.rows] = core.jvp(
@@ -310,7 +324,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         return features_dot
 
-    def jacobian(self, frames: Any, centers: Any = None, *, strain: bool = True) -> Jacobian:
+    def jacobian(self, frames: Any, centers: Any = None, *, strain: bool = True, progress: bool = False) -> Jacobian:
         """Compute the explicit gradient of every feature, block sparse.
 
         Parameters
@@ -319,6 +333,8 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             As for :meth:`transform`.
         strain : bool
             Also compute the derivative with respect to strain.
+        progress : bool
+            Show a progress bar.
 
         Returns
         -------
@@ -330,29 +346,14 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If it would not fit into memory; :meth:`estimate_memory` tells beforehand, :meth:`vjp` never
             forms it.
         """
-        given = self._input(frames, centers)
-        core = self._core(given.species)
-        arguments = given.whole().arguments
-        layout = core.jacobian_layout(*arguments)
-        estimate = self._estimate(given, core, layout, strain)
+        builder = self._jacobian_builder(frames, centers, strain)
+        estimate = builder.estimate()
         require_memory(
             estimate.jacobian + estimate.strain,
             "the Jacobian",
-            "use vjp or jvp, which never form it, choose centers, or leave out strain=True",
+            "use vjp or jvp, which never form it, choose centers, or set strain=False",
         )
-        parts = [layout.group(index) for index in range(layout.n_groups)]
-        values = [np.empty((len(row), 3, len(columns)), self.dtype) for _, columns, row, _, _ in parts]
-        strain_values = None
-        if strain:
-            strain_values = np.zeros((given.n_rows, 3, 3, core.n_features), self.dtype)
-        core.jacobian(*arguments, layout, values, strain_values)
-        groups = [
-            JacobianGroup(given.species[part[0]], part[1], block, *part[2:])
-            for part, block in zip(parts, values, strict=True)
-            if len(block)
-        ]
-        offsets = given.structures.atom_offsets
-        return Jacobian(groups, strain_values, given.n_rows, core.n_features, offsets)
+        return builder.build(progress)
 
     def estimate_memory(self, frames: Any, centers: Any = None, *, strain: bool = True) -> MemoryEstimate:
         """Tell how many bytes features and Jacobian will take, without computing them.
@@ -366,19 +367,11 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         -------
         MemoryEstimate
         """
-        given = self._input(frames, centers)
-        core = self._core(given.species)
-        layout = core.jacobian_layout(*given.whole().arguments)
-        return self._estimate(given, core, layout, strain)
+        return self._jacobian_builder(frames, centers, strain).estimate()
 
-    def _estimate(self, given: DescriptorInput, core: Any, layout: Any, strain: bool) -> MemoryEstimate:
-        size = np.dtype(self.dtype).itemsize
-        features = given.n_rows * core.n_features * size
-        blocks = 0
-        for index in range(layout.n_groups):
-            _, columns, row, _, _ = layout.group(index)
-            blocks += 3 * len(row) * len(columns) * size
-        return MemoryEstimate(features, blocks, 9 * features if strain else 0)
+    def _jacobian_builder(self, frames: Any, centers: Any, strain: bool) -> JacobianBuilder:
+        given = self._input(frames, centers)
+        return JacobianBuilder(self._core(given.species), given, self.dtype, _checks.flag("strain", strain))
 
     # ------------------------------------------------------------------ the radial functions
 
@@ -437,10 +430,13 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         assert self.species is not None
         if isinstance(self.species, str):
             raise InputTypeError(f"species must be a list of symbols, got {self.species!r}; write [{self.species!r}]")
+        if not isinstance(self.species, Iterable):
+            raise InputTypeError(f"species must be a list of symbols, got {self.species!r}")
         numbers = []
         for entry in self.species:
             number = atomic_numbers.get(entry) if isinstance(entry, str) else entry
-            if isinstance(number, (bool, float)) or number is None or not 0 <= number < len(chemical_symbols):
+            known = isinstance(number, Integral) and not isinstance(number, bool)
+            if not known or not 0 <= number < len(chemical_symbols):
                 raise InputError(f"species holds {entry!r}, which is not a chemical symbol or atomic number")
             numbers.append(int(number))
         if not numbers or len(set(numbers)) != len(numbers):
@@ -464,7 +460,8 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _is_series(frames: Any) -> bool:
-    return type(frames).__module__.startswith("pandas.") and hasattr(frames, "index")
+    # "pandas.core.series" before version 3, "pandas" since.
+    return type(frames).__module__.partition(".")[0] == "pandas" and hasattr(frames, "index")
 
 
 def _output_container(estimator: Any) -> str:
@@ -474,10 +471,23 @@ def _output_container(estimator: Any) -> str:
     return str(own.get("transform", get_config()["transform_output"]))
 
 
+def _real_array(name: str, value: Any) -> Any:
+    """Return an array of real numbers, of the dtype that it has."""
+    try:
+        array = np.asarray(value)
+        if array.dtype == object:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"{name} must hold real numbers: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
 def _tangent(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     if value is None:
         return np.zeros(shape)
-    tangent = np.ascontiguousarray(value, dtype=np.float64)
+    tangent = np.ascontiguousarray(_real_array(name, value), dtype=np.float64)
     if tangent.shape != shape:
         raise InputError(f"{name} must have shape {shape}, got {tangent.shape}")
     return tangent

@@ -75,9 +75,14 @@ def _select(entry: Any, numbers: IntArray, frame: int) -> IntArray:
         return np.arange(len(numbers))
     if isinstance(entry, str):
         entry = [entry]
-    values = np.asarray(entry)
+    try:
+        values = np.asarray(entry)
+    except ValueError:
+        raise InputTypeError(
+            f"centers[{frame}] must hold atom indices, a boolean mask or chemical symbols, got {entry!r}"
+        ) from None
     if values.ndim == 1 and values.dtype.kind == "U":
-        return np.flatnonzero(np.isin(numbers, [_number(symbol, frame) for symbol in values]))
+        return np.flatnonzero(np.isin(numbers, [_number(symbol, frame) for symbol in values.tolist()]))
     if values.ndim == 1 and values.dtype == bool:
         if len(values) != len(numbers):
             raise InputError(

@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ase import Atoms
 
 from castile import _core
 from castile.descriptors._centers import Centers, select_centers
 from castile.errors import InputError
-from castile.structures import IntArray, StructureArrays, as_structure_arrays, species_table
+from castile.structures import (
+    IntArray,
+    StructureArrays,
+    as_structure_arrays,
+    is_single_frame,
+    species_table,
+)
 
 __all__ = ["Chunk", "DescriptorInput", "prepare_input"]
 
@@ -71,10 +76,6 @@ class DescriptorInput:
                 yield from self._chunks_of_large_frame(start)
             start = stop
 
-    def whole(self) -> Chunk:
-        """Return all frames as one chunk, for results that are laid out together."""
-        return self._chunk(0, self.structures.n_frames)[1]
-
     def _chunk(self, start: int, stop: int) -> tuple[int, Chunk]:
         core = self.structures.slice(start, stop).to_core(self.species_of_number)
         frames = slice(start, stop)
@@ -117,5 +118,5 @@ def prepare_input(
     if structures.n_frames == 0:
         raise InputError("frames is empty; give at least one ase.Atoms")
     table = species_table(species, structures.numbers, owner)
-    chosen = select_centers(centers, structures, isinstance(frames, Atoms))
+    chosen = select_centers(centers, structures, is_single_frame(frames))
     return DescriptorInput(structures, chosen, tuple(species), table, per_frame)

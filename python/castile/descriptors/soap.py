@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
+from castile import _checks
 from castile.descriptors._base import DensityDescriptor
 
 __all__ = ["SOAP", "RadialSpectrum", "SphericalExpansion"]
@@ -176,6 +177,8 @@ class RadialSpectrum(DensityDescriptor):
         accuracy: float = 1e-8,
         **unknown: Any,
     ) -> None:
+        # Here, since the base would take l_max.
+        _checks.reject_unknown(unknown, self._get_param_names(), type(self).__name__)
         super().__init__(
             cutoff=cutoff,
             n_max=n_max,
@@ -190,7 +193,6 @@ class RadialSpectrum(DensityDescriptor):
             sparse=sparse,
             dtype=dtype,
             accuracy=accuracy,
-            **unknown,
         )
 
     def _angular_limit(self) -> int:

@@ -46,7 +46,7 @@ struct Environment {
   };
   std::vector<std::int32_t> species;  ///< of the groups, ascending; the center's own is among them
   std::vector<Group> groups;
-  int own_channel = -1;  ///< where the center's own Gaussian goes, -1 if it has none
+  int own_channel = -1;            ///< where the center's own Gaussian goes, -1 if it has none
   std::vector<std::int64_t> pair;  ///< pair of each slot, counted from the center's first; -1 for padding
   std::vector<T> x, y, z, inverse_distance;
   std::vector<std::int32_t> row;
@@ -124,8 +124,8 @@ class DensityExpansion {
 
 template <typename T>
 template <typename Visit>
-void DensityExpansion<T>::for_each_pair(const Environment<T>& environment, int channel,
-                                        ExpansionScratch<T>& scratch, Visit visit) const {
+void DensityExpansion<T>::for_each_pair(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch,
+                                        Visit visit) const {
   const auto group = environment.groups[static_cast<std::size_t>(channel)];
   const std::int64_t n_lm = static_cast<std::int64_t>(l_max() + 1) * (l_max() + 1);
   for (std::int64_t start = 0; start < group.count; start += expansion_chunk_size) {

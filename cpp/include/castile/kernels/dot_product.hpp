@@ -27,8 +27,7 @@ struct DotProductKernel {
 /// for any other rows, any number of threads, and for K[b][a] of the exchanged arguments. If y.data == x.data
 /// (and the shapes agree), one half is computed and mirrored.
 /// Throws std::invalid_argument for zeta that is not above zero and for numbers of features that differ.
-void dot_product_kernel(const DotProductKernel& kernel, const FeatureRows& x, const FeatureRows& y,
-                        double* K);
+void dot_product_kernel(const DotProductKernel& kernel, const FeatureRows& x, const FeatureRows& y, double* K);
 
 /// Rows in groups that follow each other: those of group g are [offsets[g], offsets[g + 1]).
 struct RowGroups {

@@ -1,0 +1,67 @@
+"""Lays out an explicit Jacobian, tells its size, and fills it chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from castile.descriptors._input import DescriptorInput
+from castile.descriptors.jacobian import Jacobian, JacobianGroup, MemoryEstimate
+from castile.progress import track
+
+__all__ = ["JacobianBuilder"]
+
+
+class JacobianBuilder:
+    """A Jacobian whose blocks are counted but not yet computed.
+
+    Rows come in order, so a chunk's blocks are a contiguous part of each group.
+    """
+
+    def __init__(self, core: Any, given: DescriptorInput, dtype: str, strain: bool) -> None:
+        self._core = core
+        self._given = given
+        self._dtype = np.dtype(dtype)
+        self._strain = strain
+        self._parts = [(rows, chunk, core.jacobian_layout(*chunk.arguments)) for rows, chunk in given.chunks()]
+        first = self._parts[0][2]
+        self._groups = range(first.n_groups)
+        self._columns = [first.columns(group) for group in self._groups]
+        self._n_blocks = [sum(layout.n_blocks(group) for _, _, layout in self._parts) for group in self._groups]
+
+    def estimate(self) -> MemoryEstimate:
+        """Return the bytes of the values."""
+        size = self._dtype.itemsize
+        features = self._given.n_rows * self._core.n_features * size
+        blocks = sum(3 * n * len(columns) * size for n, columns in zip(self._n_blocks, self._columns, strict=True))
+        return MemoryEstimate(features, blocks, 9 * features if self._strain else 0)
+
+    def build(self, progress: bool) -> Jacobian:
+        """Allocate and compute all values."""
+        given = self._given
+        shapes = [(n, 3, len(columns)) for n, columns in zip(self._n_blocks, self._columns, strict=True)]
+        values = [np.empty(shape, self._dtype) for shape in shapes]
+        strain = None
+        if self._strain:
+            strain = np.empty((given.n_rows, 3, 3, self._core.n_features), self._dtype)
+        where: list[list[tuple[Any, Any, Any]]] = [[] for _ in self._groups]
+        filled = [0] * len(self._groups)
+        for chunk, layout in track(
+            ((rows, (chunk, layout)) for rows, chunk, layout in self._parts), given.n_rows, "Jacobian", progress
+        ):
+            ends = [filled[group] + layout.n_blocks(group) for group in self._groups]
+            parts = [values[group][filled[group] : ends[group]] for group in self._groups]
+            self._core.jacobian(*chunk.arguments, layout, parts, None if strain is None else strain[chunk.rows])
+            for group in self._groups:
+                row, frame, atom = layout.blocks(group)
+                where[group].append((row + chunk.rows.start, frame + chunk.frames.start, atom))
+            filled = ends
+        groups = []
+        for group in self._groups:
+            if self._n_blocks[group] == 0:
+                continue
+            row, frame, atom = (np.concatenate(part) for part in zip(*where[group], strict=True))
+            species = given.species[self._parts[0][2].species(group)]
+            groups.append(JacobianGroup(species, self._columns[group], values[group], row, frame, atom))
+        return Jacobian(groups, strain, given.n_rows, self._core.n_features, given.structures.atom_offsets)
