@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 from castile import _core
 from castile.errors import InputError
@@ -11,9 +12,12 @@ from castile.errors import InputError
 __all__ = ["num_threads", "set_num_threads", "threads"]
 
 
+_MOST_THREADS = 1024  # the OpenMP runtime ends the process if the system refuses it a thread
+
+
 def _checked(n: int) -> int:
-    if isinstance(n, bool) or int(n) != n or n < 1:
-        raise InputError(f"n, the number of threads, must be an integer of 1 or more, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= n <= _MOST_THREADS:
+        raise InputError(f"n, the number of threads, must be an integer from 1 to {_MOST_THREADS}, got {n!r}")
     return int(n)
 
 

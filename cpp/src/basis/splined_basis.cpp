@@ -7,6 +7,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "castile/memory.hpp"
 #include "castile/parallel.hpp"
 
 namespace castile {
@@ -16,12 +17,24 @@ constexpr double best_accuracy = 1e-13;
 constexpr double worst_accuracy = 1e-2;
 constexpr double cubic_down_to = 1e-9;
 constexpr int max_refinements = 12;
+constexpr double most_knots = 1e6;  // takes minutes to fill
 constexpr std::int64_t error_samples = 96;
 
 /// First guess of the step; measured: cubic σ/32 gives 3e-9, quintic σ/12 gives 5e-11.
 double first_step(double sigma, double accuracy) {
   return accuracy >= cubic_down_to ? sigma / 32.0 * std::pow(accuracy / 3e-9, 1.0 / 4.0)
                                    : sigma / 12.0 * std::pow(accuracy / 5e-11, 1.0 / 6.0);
+}
+
+/// A cutoff of very many widths of the Gaussians needs a knot for each fraction of them.
+void require_affordable(double n_knots, double bytes_per_knot) {
+  std::ostringstream what;
+  what << "the radial table would hold " << n_knots << " knots";
+  require_memory(n_knots * bytes_per_knot, what.str(), "use a larger sigma or a smaller cutoff");
+  if (n_knots > most_knots) {
+    what << ", more than " << most_knots << "; use a larger sigma or a smaller cutoff";
+    throw std::invalid_argument(what.str());
+  }
 }
 
 /// Vectors of the kernels hold at least 32 bytes.
@@ -41,7 +54,7 @@ SplinedBasis<T>::SplinedBasis(const RadialBasis& basis, CutoffFunction cutoff_fu
       n_padded_(padded<T>(n_max_)) {
   if (!(accuracy >= best_accuracy && accuracy <= worst_accuracy)) {
     std::ostringstream message;
-    message << "accuracy must lie between " << best_accuracy << " and " << worst_accuracy << ", got " << accuracy;
+    message << "accuracy must lie between 1e-13 and 1e-2, got " << accuracy;
     throw std::invalid_argument(message.str());
   }
   // Rounding of the entries bounds what any step can reach.
@@ -59,6 +72,8 @@ SplinedBasis<T>::SplinedBasis(const RadialBasis& basis, CutoffFunction cutoff_fu
 template <typename T>
 void SplinedBasis<T>::tabulate(const RadialBasis& basis, HermiteForm form, double step) {
   form_ = form;
+  require_affordable(cutoff_function_.cutoff() / step,
+                     static_cast<double>(hermite_orders(form) * row_length()) * sizeof(T));
   const auto n_intervals = static_cast<std::int64_t>(std::ceil(cutoff_function_.cutoff() / step));
   step_ = cutoff_function_.cutoff() / static_cast<double>(n_intervals);
   n_rows_ = n_intervals + 2;  // a spare row: r just below the cutoff may round up to the last knot

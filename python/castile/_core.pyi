@@ -1,0 +1,153 @@
+"""Types of the compiled core, written by hand; CI compares them with the module (mypy.stubtest)."""
+
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+_Bool = npt.NDArray[np.bool_]
+_Int32 = npt.NDArray[np.int32]
+_Int64 = npt.NDArray[np.int64]
+_Float64 = npt.NDArray[np.float64]
+
+__version__: str
+
+# Threads, processor and memory.
+def num_threads() -> int: ...
+def set_num_threads(n_threads: int) -> None: ...
+def set_num_threads_of_this_thread(n_threads: int) -> int: ...
+def openmp_enabled() -> bool: ...
+def instruction_set() -> str: ...
+def instruction_sets_built() -> list[str]: ...
+def compiler() -> str: ...
+def available_memory() -> float: ...
+
+# Structures and their neighbors.
+class Structures:
+    """Many structures behind each other; keeps the arrays that it points into."""
+
+    def __init__(
+        self,
+        positions: _Float64,
+        species: _Int32,
+        cells: _Float64,
+        pbc: _Bool,
+        atom_offsets: _Int64,
+    ) -> None: ...
+    @property
+    def n_frames(self) -> int: ...
+    @property
+    def n_atoms(self) -> int: ...
+
+def neighbor_list(
+    structures: Structures,
+    quantities: str,
+    cutoff: float,
+    of_species_pair: _Float64 | None = None,
+    radii: _Float64 | None = None,
+    half: bool = False,
+    self_interaction: bool = False,
+) -> tuple[
+    _Int64, _Int64 | None, _Int64 | None, _Int32 | None, _Float64 | None, _Float64 | None
+]: ...
+
+# Descriptors.
+def radial_basis_names() -> list[str]: ...
+
+class JacobianLayout:
+    """Where the blocks of an explicit Jacobian go."""
+
+    @property
+    def n_groups(self) -> int: ...
+    def species(self, group: int) -> int:
+        """Return the species index of the moving atoms."""
+
+    def n_blocks(self, group: int) -> int: ...
+    def columns(self, group: int) -> _Int64: ...
+    def blocks(self, group: int) -> tuple[_Int64, _Int64, _Int64]:
+        """Return row, frame and atom of each block."""
+
+_Float = TypeVar("_Float", np.float32, np.float64)
+
+class _DensityDescriptor(Generic[_Float]):
+    """A descriptor for arrays of one precision; centers are atoms and their offsets per frame."""
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        n_species: int,
+        radial_basis: str,
+        cutoff: float,
+        n_max: int,
+        l_max: int,
+        sigma: float,
+        cutoff_function: str,
+        cutoff_width: float,
+        center_weight: float,
+        accuracy: float,
+        normalize: bool,
+        average: str,
+    ) -> None: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def table_error(self) -> float: ...
+    def transform(
+        self,
+        structures: Structures,
+        center_atoms: _Int64,
+        center_offsets: _Int64,
+        out: npt.NDArray[_Float] | None = None,
+    ) -> npt.NDArray[_Float]: ...
+    def transform_sparse(
+        self, structures: Structures, center_atoms: _Int64, center_offsets: _Int64
+    ) -> tuple[npt.NDArray[_Float], _Int64, _Int64]:
+        """Return values, columns and row offsets."""
+
+    def vjp(
+        self,
+        structures: Structures,
+        center_atoms: _Int64,
+        center_offsets: _Int64,
+        cotangent: npt.NDArray[_Float],
+    ) -> tuple[_Float64, _Float64]:
+        """Return the gradients of positions and strain."""
+
+    def jvp(
+        self,
+        structures: Structures,
+        center_atoms: _Int64,
+        center_offsets: _Int64,
+        positions: _Float64,
+        strain: _Float64,
+    ) -> npt.NDArray[_Float]: ...
+    def jacobian_layout(
+        self, structures: Structures, center_atoms: _Int64, center_offsets: _Int64
+    ) -> JacobianLayout: ...
+    def jacobian(
+        self,
+        structures: Structures,
+        center_atoms: _Int64,
+        center_offsets: _Int64,
+        layout: JacobianLayout,
+        values: list[npt.NDArray[_Float]],
+        strain: npt.NDArray[_Float] | None,
+    ) -> None:
+        """Fill arrays of the caller's, one per group of the layout."""
+
+    def radial_functions(self, distances: _Float64) -> tuple[_Float64, _Float64]: ...
+
+class DensityDescriptor(_DensityDescriptor[np.float64]): ...
+class DensityDescriptorF32(_DensityDescriptor[np.float32]): ...
+
+# Kernels.
+def dot_product_kernel(X: _Float64, Y: _Float64, zeta: float, normalize: bool) -> _Float64: ...
+def dot_product_kernel_sums(
+    X: _Float64,
+    x_offsets: _Int64,
+    Y: _Float64,
+    y_offsets: _Int64,
+    zeta: float,
+    normalize: bool,
+) -> _Float64: ...
