@@ -42,8 +42,7 @@ struct Rows {
   std::vector<double> numbers;
 };
 
-std::vector<double> kernel_matrix(const DotProductKernel& kernel, const FeatureRows& x,
-                                  const FeatureRows& y) {
+std::vector<double> kernel_matrix(const DotProductKernel& kernel, const FeatureRows& x, const FeatureRows& y) {
   std::vector<double> K(static_cast<std::size_t>(x.n_rows * y.n_rows), std::nan(""));
   castile::dot_product_kernel(kernel, x, y, K.data());
   return K;
@@ -55,8 +54,7 @@ long double dot(const double* a, const double* b, std::int64_t n) {
   return sum;
 }
 
-long double reference(const DotProductKernel& kernel, const Rows& x, std::int64_t a, const Rows& y,
-                      std::int64_t b) {
+long double reference(const DotProductKernel& kernel, const Rows& x, std::int64_t a, const Rows& y, std::int64_t b) {
   const std::int64_t k = x.n_features;
   long double base = dot(x.row(a), y.row(b), k);
   if (kernel.normalize) base /= std::sqrt(dot(x.row(a), x.row(a), k)) * std::sqrt(dot(y.row(b), y.row(b), k));
@@ -149,8 +147,7 @@ TEST_CASE("rows of zeros have zero kernels, and huge or tiny rows are normalized
   const double factors[] = {1e200, 1e-200, 1.0, 1e300, 1e-300};
   for (std::size_t e = 0; e < x.numbers.size(); ++e) x.numbers[e] *= factors[e / 40];
   const auto after = kernel_matrix({2.0, true}, x.view(), x.view());
-  for (std::size_t e = 0; e < before.size(); ++e)
-    CHECK(after[e] == doctest::Approx(before[e]).epsilon(1e-13));
+  for (std::size_t e = 0; e < before.size(); ++e) CHECK(after[e] == doctest::Approx(before[e]).epsilon(1e-13));
 
   std::fill(x.numbers.begin() + 40, x.numbers.begin() + 80, 0.0);
   const auto with_zeros = kernel_matrix({2.0, true}, x.view(), x.view());
@@ -182,8 +179,7 @@ TEST_CASE("sums over groups equal the sums of the kernel matrix, also for empty 
 TEST_CASE("sums over groups have the same bits for any threads and any other groups, and are symmetric") {
   const Rows x(900, 30, 14);
   std::vector<std::int64_t> offsets = {0};
-  while (offsets.back() < 900)
-    offsets.push_back(std::min<std::int64_t>(900, offsets.back() + 1 + offsets.back() % 7));
+  while (offsets.back() < 900) offsets.push_back(std::min<std::int64_t>(900, offsets.back() + 1 + offsets.back() % 7));
   const auto n = static_cast<std::int64_t>(offsets.size()) - 1;
   const RowGroups groups{n, offsets.data()};
   std::vector<double> first(static_cast<std::size_t>(n * n)), other = first;
@@ -236,12 +232,10 @@ TEST_CASE("the product kernel works in single precision, with strides and scales
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t j = 0; j < m; ++j) {
       double sum = 0.0;
-      for (std::size_t q = 0; q < k; ++q)
-        sum += static_cast<double>(a[i * a_stride + q]) * b[j * b_stride + q];
+      for (std::size_t q = 0; q < k; ++q) sum += static_cast<double>(a[i * a_stride + q]) * b[j * b_stride + q];
       error = std::max(error, std::abs(sum * scale[j] - c[i * c_stride + j]));
     }
-    for (std::size_t j = m; j < c_stride; ++j)
-      outside_untouched = outside_untouched && c[i * c_stride + j] == -7.0F;
+    for (std::size_t j = m; j < c_stride; ++j) outside_untouched = outside_untouched && c[i * c_stride + j] == -7.0F;
   }
   CHECK(error < 3e-5);
   CHECK(outside_untouched);

@@ -15,7 +15,7 @@ namespace {
 using Cell = std::array<double, 9>;
 using Vector = std::array<double, 3>;
 
-constexpr std::array<bool, 3> kPeriodic{true, true, true};
+constexpr std::array<bool, 3> periodic{true, true, true};
 
 double dot(const Vector& a, const Vector& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
@@ -69,8 +69,7 @@ void check_reduced(const castile::ReducedLattice& lattice) {
 
 std::int64_t determinant(const castile::ReducedLattice& lattice) {
   const auto& t = lattice.transformation;
-  return t[0][0] * (t[1][1] * t[2][2] - t[1][2] * t[2][1]) -
-         t[0][1] * (t[1][0] * t[2][2] - t[1][2] * t[2][0]) +
+  return t[0][0] * (t[1][1] * t[2][2] - t[1][2] * t[2][1]) - t[0][1] * (t[1][0] * t[2][2] - t[1][2] * t[2][0]) +
          t[0][2] * (t[1][0] * t[2][1] - t[1][1] * t[2][0]);
 }
 
@@ -78,7 +77,7 @@ std::int64_t determinant(const castile::ReducedLattice& lattice) {
 
 TEST_CASE("skewed cells are reduced to their shortest vectors") {
   const Cell cell{1.0, 0.0, 0.0, 100.3, 1.0, 0.0, 0.0, 0.0, 4.0};
-  const auto lattice = castile::reduce_lattice(cell, kPeriodic);
+  const auto lattice = castile::reduce_lattice(cell, periodic);
   check_consistent(lattice, cell);
   check_reduced(lattice);
   CHECK(lattice.basis[0][0] == doctest::Approx(1.0));
@@ -96,7 +95,7 @@ TEST_CASE("random cells are reduced by a unimodular transformation") {
     for (double& value : cell) value = normal(random);
     for (std::size_t x = 0; x < 3; ++x) cell[3 + x] += step(random) * cell[x];
     for (std::size_t x = 0; x < 3; ++x) cell[6 + x] += step(random) * cell[x] + step(random) * cell[3 + x];
-    const auto lattice = castile::reduce_lattice(cell, kPeriodic);
+    const auto lattice = castile::reduce_lattice(cell, periodic);
     check_consistent(lattice, cell);
     check_reduced(lattice);
     CHECK(std::abs(determinant(lattice)) == 1);
@@ -133,15 +132,15 @@ TEST_CASE("cells as skewed as doubles allow still terminate") {
 
 TEST_CASE("bad cells are refused") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{1, 0, 0, 0, 0, 0, 0, 0, 1}, kPeriodic),
+  CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{1, 0, 0, 0, 0, 0, 0, 0, 1}, periodic),
                        doctest::Contains("pbc is True along axis 1, but the cell has no vector there"),
                        std::invalid_argument);
-  CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{1, 0, 0, 0, 1, 0, 1, 1, 0}, kPeriodic),
+  CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{1, 0, 0, 0, 1, 0, 1, 1, 0}, periodic),
                        doctest::Contains("span no volume"), std::invalid_argument);
   CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{1, 2, 3, 2, 4, 6, 0, 0, 0}, {true, true, false}),
                        doctest::Contains("span no volume"), std::invalid_argument);
-  CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{nan, 0, 0, 0, 1, 0, 0, 0, 1}, kPeriodic),
+  CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{nan, 0, 0, 0, 1, 0, 0, 0, 1}, periodic),
                        doctest::Contains("cell vector 0 must be finite"), std::invalid_argument);
-  CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{1e-3, 0, 0, 2e6, 1e-3, 0, 0, 0, 1}, kPeriodic),
+  CHECK_THROWS_WITH_AS(castile::reduce_lattice(Cell{1e-3, 0, 0, 2e6, 1e-3, 0, 0, 0, 1}, periodic),
                        doctest::Contains("too skewed"), std::invalid_argument);
 }

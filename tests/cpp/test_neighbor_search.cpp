@@ -121,8 +121,7 @@ std::vector<Key> all_pairs(const castile::Structure& structure, double cutoff, s
             if (i == j && a == 0 && b == 0 && c == 0) continue;
             double d2 = 0.0;
             for (std::size_t x = 0; x < 3; ++x) {
-              const double shift =
-                  (a * structure.cell[x] + b * structure.cell[3 + x]) + c * structure.cell[6 + x];
+              const double shift = (a * structure.cell[x] + b * structure.cell[3 + x]) + c * structure.cell[6 + x];
               const double D = (structure.positions[3 * j + static_cast<std::int64_t>(x)] -
                                 structure.positions[3 * i + static_cast<std::int64_t>(x)]) +
                                shift;
@@ -138,15 +137,15 @@ std::vector<Key> all_pairs(const castile::Structure& structure, double cutoff, s
   return keys;
 }
 
-const std::array<double, 9> kTriclinic{4.0, 0.3, 0.0, 1.0, 3.5, -0.2, 0.5, 0.7, 5.0};
+const std::array<double, 9> triclinic{4.0, 0.3, 0.0, 1.0, 3.5, -0.2, 0.5, 0.7, 5.0};
 
 }  // namespace
 
 TEST_CASE("a search finds what trying all shifts finds") {
   for (int mask = 0; mask < 8; ++mask) {
     const std::array<bool, 3> pbc{(mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0};
-    for (const std::size_t n_atoms : {1, 3, 24}) {
-      const Atoms atoms = random_atoms(n_atoms, kTriclinic, pbc, 7);
+    for (const std::size_t n_atoms : {1u, 3u, 24u}) {
+      const Atoms atoms = random_atoms(n_atoms, triclinic, pbc, 7);
       const auto structure = atoms.view();
       CHECK(found_pairs(structure, uniform_cutoff(4.1)) == all_pairs(structure, 4.1, 5));
     }
@@ -167,7 +166,7 @@ TEST_CASE("sparse bins find what trying all shifts finds") {
 }
 
 TEST_CASE("every pair is found from both ends with D exactly negated") {
-  const Atoms atoms = random_atoms(20, kTriclinic, {true, true, true}, 11);
+  const Atoms atoms = random_atoms(20, triclinic, {true, true, true}, 11);
   const castile::NeighborSearch search(atoms.view(), uniform_cutoff(5.0));
   std::vector<castile::PairBuffer> all(20);
   std::int64_t n_pairs = 0;
@@ -194,7 +193,7 @@ TEST_CASE("every pair is found from both ends with D exactly negated") {
 }
 
 TEST_CASE("appending keeps what the buffer holds, and leaves shifts out unless asked") {
-  const Atoms atoms = random_atoms(5, kTriclinic, {true, true, true}, 2);
+  const Atoms atoms = random_atoms(5, triclinic, {true, true, true}, 2);
   const castile::NeighborSearch search(atoms.view(), uniform_cutoff(4.0));
   castile::PairBuffer once, twice;
   search.append_neighbors(1, once);
@@ -212,7 +211,7 @@ TEST_CASE("more neighbors than the buffer of hits are all found") {
 }
 
 TEST_CASE("cutoffs may depend on the pair") {
-  const Atoms atoms = random_atoms(12, kTriclinic, {true, true, false}, 5);
+  const Atoms atoms = random_atoms(12, triclinic, {true, true, false}, 5);
   castile::PairCutoff table = uniform_cutoff(4.0);
   table.n_species = 2;
   table.of_species_pair = {0.0, 3.0, 3.0, 4.0};
@@ -240,7 +239,7 @@ TEST_CASE("cutoffs may depend on the pair") {
 
 TEST_CASE("a list holds the pairs of the search, the same bits on any number of threads") {
   std::vector<Atoms> frames;
-  frames.push_back(random_atoms(9, kTriclinic, {true, true, true}, 1));
+  frames.push_back(random_atoms(9, triclinic, {true, true, true}, 1));
   frames.push_back(Atoms{});
   frames.push_back(random_atoms(300, {16.0, 0, 0, 3.0, 15.0, 0, 1.0, 2.0, 14.0}, {true, false, true}, 2));
   const Frames batch(frames);
@@ -274,7 +273,7 @@ TEST_CASE("a list holds the pairs of the search, the same bits on any number of 
 }
 
 TEST_CASE("a half list and the atoms themselves are counted once") {
-  const Frames frames({random_atoms(10, kTriclinic, {true, true, true}, 4)});
+  const Frames frames({random_atoms(10, triclinic, {true, true, true}, 4)});
   const auto count = [&](bool half, bool self_interaction) {
     castile::NeighborListOptions options;
     options.half = half;
@@ -293,7 +292,7 @@ TEST_CASE("no structures and structures without atoms have no pairs") {
 }
 
 TEST_CASE("bad input is refused") {
-  Atoms atoms = random_atoms(4, kTriclinic, {true, true, true}, 4);
+  Atoms atoms = random_atoms(4, triclinic, {true, true, true}, 4);
   const auto refuse = [&](const castile::PairCutoff& cutoff, const char* message) {
     CHECK_THROWS_WITH_AS(castile::NeighborSearch(atoms.view(), cutoff), doctest::Contains(message),
                          std::invalid_argument);
@@ -329,9 +328,9 @@ TEST_CASE("bad input is refused") {
 }
 
 TEST_CASE("requests beyond the memory are refused with their size") {
-  const Atoms atoms = random_atoms(4, kTriclinic, {true, true, true}, 4);
-  CHECK_THROWS_WITH_AS(castile::NeighborSearch(atoms.view(), uniform_cutoff(1e5)),
-                       doctest::Contains("periodic images"), castile::MemoryLimitExceeded);
+  const Atoms atoms = random_atoms(4, triclinic, {true, true, true}, 4);
+  CHECK_THROWS_WITH_AS(castile::NeighborSearch(atoms.view(), uniform_cutoff(1e5)), doctest::Contains("periodic images"),
+                       castile::MemoryLimitExceeded);
   const Frames frames({atoms});
   CHECK_THROWS_WITH_AS(castile::NeighborList(frames.view(), uniform_cutoff(1e5), {}),
                        doctest::Contains("the neighbor list would hold about"), castile::MemoryLimitExceeded);

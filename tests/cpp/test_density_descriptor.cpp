@@ -1,0 +1,488 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "castile/descriptors/density_descriptor.hpp"
+#include "support.hpp"
+
+namespace {
+
+using castile::Average;
+using castile::Centers;
+using castile::DensityDescriptor;
+using castile::DensityDescriptorParameters;
+using castile::Structures;
+using castile::test::random_numbers;
+using castile::test::relative_difference;
+using castile::test::Threads;
+
+constexpr int n_species = 3;
+
+/// Structures that own their arrays. Every atom is a center unless `centers` is changed.
+struct Frames {
+  std::vector<double> positions;
+  std::vector<std::int32_t> species;
+  std::vector<double> cells;
+  std::unique_ptr<bool[]> pbc;
+  std::vector<std::int64_t> atom_offsets = {0};
+  std::vector<std::int64_t> center_atoms;
+  std::vector<std::int64_t> center_offsets = {0};
+
+  std::int64_t n_frames() const { return static_cast<std::int64_t>(atom_offsets.size()) - 1; }
+  Structures view() const {
+    return {n_frames(), positions.data(), species.data(), cells.data(), pbc.get(), atom_offsets.data()};
+  }
+  Centers centers() const { return {center_atoms.data(), center_offsets.data()}; }
+};
+
+struct Box {
+  std::int64_t n_atoms;
+  std::array<double, 9> cell;
+  std::array<bool, 3> pbc;
+};
+
+/// A cluster, cells smaller than the cutoff, a skewed one, a slab, a lone atom and an empty frame.
+Frames make_frames(unsigned seed) {
+  const std::vector<Box> boxes = {
+      {9, {6, 0, 0, 0, 6, 0, 0, 0, 6}, {false, false, false}},
+      {40, {7, 0, 0, 1, 6.5, 0, -1.5, 2, 8}, {true, true, true}},
+      {2, {2.5, 0, 0, 0, 2.5, 0, 0, 0, 2.5}, {true, true, true}},
+      {0, {3, 0, 0, 0, 3, 0, 0, 0, 3}, {true, true, true}},
+      {5, {4, 0, 0, 2, 3, 0, 0, 0, 9}, {true, true, false}},
+      {1, {0, 0, 0, 0, 0, 0, 0, 0, 0}, {false, false, false}},
+  };
+  Frames frames;
+  frames.pbc = std::make_unique<bool[]>(3 * boxes.size());
+  for (std::size_t f = 0; f < boxes.size(); ++f) {
+    const Box& box = boxes[f];
+    const auto fractions =
+        random_numbers(static_cast<std::size_t>(3 * box.n_atoms), seed + static_cast<unsigned>(f), -0.3, 1.2);
+    for (std::size_t atom = 0; atom < static_cast<std::size_t>(box.n_atoms); ++atom) {
+      for (std::size_t a = 0; a < 3; ++a) {
+        double x = 0.0;
+        for (std::size_t b = 0; b < 3; ++b) x += fractions[3 * atom + b] * box.cell[3 * b + a];
+        frames.positions.push_back(x);
+      }
+      // The small cell holds one species only, so that columns of the others stay empty.
+      frames.species.push_back(f == 2 ? 1 : static_cast<std::int32_t>(atom) % n_species);
+      frames.center_atoms.push_back(static_cast<std::int64_t>(atom));
+    }
+    frames.cells.insert(frames.cells.end(), box.cell.begin(), box.cell.end());
+    std::copy(box.pbc.begin(), box.pbc.end(), frames.pbc.get() + 3 * f);
+    frames.atom_offsets.push_back(static_cast<std::int64_t>(frames.species.size()));
+    frames.center_offsets.push_back(static_cast<std::int64_t>(frames.center_atoms.size()));
+  }
+  return frames;
+}
+
+/// One frame alone, with all its atoms as centers.
+Frames single_frame(const Frames& frames, std::size_t f) {
+  Frames one;
+  const auto first = frames.atom_offsets[f];
+  const auto last = frames.atom_offsets[f + 1];
+  one.positions.assign(frames.positions.begin() + 3 * first, frames.positions.begin() + 3 * last);
+  one.species.assign(frames.species.begin() + first, frames.species.begin() + last);
+  one.cells.assign(frames.cells.begin() + static_cast<std::ptrdiff_t>(9 * f),
+                   frames.cells.begin() + static_cast<std::ptrdiff_t>(9 * f + 9));
+  one.pbc = std::make_unique<bool[]>(3);
+  std::copy_n(frames.pbc.get() + 3 * f, 3, one.pbc.get());
+  one.atom_offsets.push_back(last - first);
+  one.center_offsets.push_back(last - first);
+  for (std::int64_t atom = 0; atom < last - first; ++atom) one.center_atoms.push_back(atom);
+  return one;
+}
+
+/// Positions + step v and, with the strain rate e, (1 + step e) applied to positions and cells.
+Frames deformed(const Frames& frames, const std::vector<double>& v, const std::vector<double>& e, double step) {
+  Frames result = make_frames(1);
+  result.positions = frames.positions;
+  result.cells = frames.cells;
+  const auto strained = [step](const double* strain, const double* x, double* out) {
+    for (std::size_t a = 0; a < 3; ++a) {
+      out[a] = x[a];
+      for (std::size_t b = 0; b < 3; ++b) out[a] += step * strain[3 * a + b] * x[b];
+    }
+  };
+  for (std::size_t f = 0; f < static_cast<std::size_t>(frames.n_frames()); ++f) {
+    for (std::size_t k = 0; k < 3; ++k) strained(&e[9 * f], &frames.cells[9 * f + 3 * k], &result.cells[9 * f + 3 * k]);
+    for (auto atom = static_cast<std::size_t>(frames.atom_offsets[f]);
+         atom < static_cast<std::size_t>(frames.atom_offsets[f + 1]); ++atom) {
+      strained(&e[9 * f], &frames.positions[3 * atom], &result.positions[3 * atom]);
+      for (std::size_t a = 0; a < 3; ++a) result.positions[3 * atom + a] += step * v[3 * atom + a];
+    }
+  }
+  return result;
+}
+
+std::vector<double> random_symmetric(std::size_t n, unsigned seed) {
+  auto e = random_numbers(9 * n, seed);
+  for (std::size_t f = 0; f < n; ++f) {
+    for (std::size_t a = 0; a < 3; ++a) {
+      for (std::size_t b = 0; b < a; ++b) e[9 * f + 3 * a + b] = e[9 * f + 3 * b + a];
+    }
+  }
+  return e;
+}
+
+DensityDescriptorParameters parameters(const std::string& head, Average average, bool normalize) {
+  DensityDescriptorParameters p;
+  p.expansion.radial = {"gto", 3.5, 0.5, 4, 3};
+  p.expansion.cutoff_function = "polynomial";
+  p.expansion.cutoff_width = 1.0;
+  p.expansion.accuracy = 1e-10;
+  p.head = head;
+  p.n_species = n_species;
+  p.average = average;
+  p.normalize = normalize;
+  return p;
+}
+
+/// Every head, average and normalisation.
+std::vector<DensityDescriptorParameters> all_parameters() {
+  std::vector<DensityDescriptorParameters> all;
+  for (const std::string& head : castile::feature_head_names()) {
+    for (const Average average : {Average::off, Average::inner, Average::outer}) {
+      for (const bool normalize : {false, true}) all.push_back(parameters(head, average, normalize));
+    }
+  }
+  return all;
+}
+
+struct Gradients {
+  std::vector<double> positions;
+  std::vector<double> strain;
+};
+
+/// A descriptor's results for some frames.
+template <typename T>
+struct Results {
+  const DensityDescriptor<T>& descriptor;
+  const Frames& frames;
+
+  std::size_t size() const {
+    return static_cast<std::size_t>(descriptor.n_rows(frames.view(), frames.centers()) * descriptor.n_features());
+  }
+  std::vector<T> transform() const {
+    std::vector<T> features(size(), std::numeric_limits<T>::quiet_NaN());
+    descriptor.transform(frames.view(), frames.centers(), features.data());
+    return features;
+  }
+  std::vector<T> jvp(const std::vector<double>& v, const std::vector<double>& e) const {
+    std::vector<T> features_dot(size(), std::numeric_limits<T>::quiet_NaN());
+    descriptor.jvp(frames.view(), frames.centers(), v.data(), e.data(), features_dot.data());
+    return features_dot;
+  }
+  Gradients vjp(const std::vector<T>& cotangent) const {
+    Gradients result{std::vector<double>(frames.positions.size(), 0.0), std::vector<double>(frames.cells.size(), 0.0)};
+    descriptor.vjp(frames.view(), frames.centers(), cotangent.data(), result.positions.data(), result.strain.data());
+    return result;
+  }
+  /// (n_rows n_features) · (n_atoms 3), and the same for strain, both dense.
+  std::pair<std::vector<T>, std::vector<T>> jacobian() const {
+    const auto layout = descriptor.jacobian_layout(frames.view(), frames.centers());
+    const std::int64_t n_features = descriptor.n_features();
+    std::vector<std::vector<T>> values;
+    std::vector<T*> pointers;
+    for (const auto& group : layout.groups) {
+      values.emplace_back(static_cast<std::size_t>(group.n_blocks() * 3) * group.columns.size(),
+                          std::numeric_limits<T>::quiet_NaN());
+    }
+    for (auto& group : values) pointers.push_back(group.data());
+    std::vector<T> strain(9 * size(), std::numeric_limits<T>::quiet_NaN());
+    descriptor.jacobian(frames.view(), frames.centers(), layout, pointers, strain.data());
+    const std::size_t n_coordinates = frames.positions.size();
+    std::vector<T> dense(size() * n_coordinates, T(0));
+    for (std::size_t g = 0; g < values.size(); ++g) {
+      const auto& group = layout.groups[g];
+      std::size_t entry = 0;
+      for (std::size_t block = 0; block < group.row.size(); ++block) {
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+          for (const std::int64_t column : group.columns) {
+            const auto row = static_cast<std::size_t>(group.row[block] * n_features + column);
+            const auto atom = static_cast<std::size_t>(
+                frames.atom_offsets[static_cast<std::size_t>(group.frame[block])] + group.atom[block]);
+            dense[row * n_coordinates + 3 * atom + axis] += values[g][entry++];
+          }
+        }
+      }
+    }
+    return {dense, strain};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("results have the same bits on one, two and four threads") {
+  const Frames frames = make_frames(1);
+  const auto v = random_numbers(frames.positions.size(), 2);
+  const auto e = random_symmetric(6, 3);
+  for (const auto& p : all_parameters()) {
+    const DensityDescriptor<double> descriptor(p);
+    const Results<double> results{descriptor, frames};
+    const auto cotangent = random_numbers(results.size(), 4);
+    const Threads one(1);
+    const auto features = results.transform();
+    const auto features_dot = results.jvp(v, e);
+    const auto gradients = results.vjp(cotangent);
+    const auto jacobian = results.jacobian();
+    for (const int n_threads : {2, 4}) {
+      const Threads threads(n_threads);
+      CHECK(results.transform() == features);
+      CHECK(results.jvp(v, e) == features_dot);
+      CHECK(results.vjp(cotangent).positions == gradients.positions);
+      CHECK(results.vjp(cotangent).strain == gradients.strain);
+      CHECK(results.jacobian() == jacobian);
+    }
+  }
+}
+
+TEST_CASE("a frame has the same bits alone and among others") {
+  const Frames frames = make_frames(5);
+  for (const Average average : {Average::off, Average::inner, Average::outer}) {
+    const DensityDescriptor<double> descriptor(parameters("power_spectrum", average, true));
+    const auto together = Results<double>{descriptor, frames}.transform();
+    for (std::size_t f = 0; f < 6; ++f) {
+      const Frames one = single_frame(frames, f);
+      const auto alone = Results<double>{descriptor, one}.transform();
+      const std::int64_t first_row = average == Average::off ? frames.center_offsets[f] : static_cast<std::int64_t>(f);
+      CHECK(std::equal(alone.begin(), alone.end(), together.begin() + first_row * descriptor.n_features()));
+    }
+  }
+}
+
+TEST_CASE("the outer average is the mean of the rows, the inner one the head of the mean coefficients") {
+  const Frames frames = make_frames(6);
+  const auto mean_rows = [&](const std::string& head) {
+    const DensityDescriptor<double> descriptor(parameters(head, Average::off, false));
+    const auto rows = Results<double>{descriptor, frames}.transform();
+    const auto n = static_cast<std::size_t>(descriptor.n_features());
+    std::vector<double> means(6 * n, 0.0);
+    for (std::size_t f = 0; f < 6; ++f) {
+      const auto first = static_cast<std::size_t>(frames.center_offsets[f]);
+      const auto last = static_cast<std::size_t>(frames.center_offsets[f + 1]);
+      for (std::size_t row = first; row < last; ++row) {
+        for (std::size_t k = 0; k < n; ++k) means[f * n + k] += rows[row * n + k] / static_cast<double>(last - first);
+      }
+    }
+    return means;
+  };
+  const auto averaged = [&](const std::string& head, Average average) {
+    const DensityDescriptor<double> descriptor(parameters(head, average, false));
+    return Results<double>{descriptor, frames}.transform();
+  };
+  for (const std::string& head : castile::feature_head_names()) {
+    CHECK(relative_difference(averaged(head, Average::outer), mean_rows(head)) < 1e-14);
+  }
+  // Heads that are linear in the coefficients cannot tell the two apart.
+  for (const std::string head : {"spherical_expansion", "radial_spectrum"}) {
+    CHECK(relative_difference(averaged(head, Average::inner), mean_rows(head)) < 1e-14);
+  }
+  // The power spectrum of the mean coefficients, from the averaged expansion: columns (species, n, lm).
+  const auto c = averaged("spherical_expansion", Average::inner);
+  const auto p = averaged("power_spectrum", Average::inner);
+  const int n_max = 4;
+  std::vector<double> expected;
+  for (std::size_t f = 0; f < 6; ++f) {
+    const auto at = [&](int a, int n, int lm) {
+      return c[f * n_species * n_max * 16 + static_cast<std::size_t>((a * n_max + n) * 16 + lm)];
+    };
+    for (int a = 0; a < n_species; ++a) {
+      for (int b = a; b < n_species; ++b) {
+        for (int l = 0; l < 4; ++l) {
+          for (int n = 0; n < n_max; ++n) {
+            for (int k = a == b ? n : 0; k < n_max; ++k) {
+              double sum = 0.0;
+              for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) sum += at(a, n, lm) * at(b, k, lm);
+              expected.push_back(sum / std::sqrt(2.0 * l + 1) * (a == b && n == k ? 1.0 : std::sqrt(2.0)));
+            }
+          }
+        }
+      }
+    }
+  }
+  CHECK(relative_difference(p, expected) < 1e-13);
+}
+
+TEST_CASE("normalized rows have norm one and the direction of the others; zero rows stay zero") {
+  const Frames frames = make_frames(7);
+  for (const Average average : {Average::off, Average::inner, Average::outer}) {
+    const DensityDescriptor<double> raw(parameters("power_spectrum", average, false));
+    const DensityDescriptor<double> unit(parameters("power_spectrum", average, true));
+    auto expected = Results<double>{raw, frames}.transform();
+    const auto n = static_cast<std::size_t>(raw.n_features());
+    std::size_t n_zero_rows = 0;
+    for (std::size_t row = 0; row * n < expected.size(); ++row) {
+      double sum = 0.0;
+      for (std::size_t k = 0; k < n; ++k) sum += expected[row * n + k] * expected[row * n + k];
+      n_zero_rows += sum == 0.0;
+      for (std::size_t k = 0; k < n && sum > 0.0; ++k) expected[row * n + k] /= std::sqrt(sum);
+    }
+    CHECK(n_zero_rows == (average == Average::off ? 0 : 1));  // the frame without atoms
+    CHECK(relative_difference(Results<double>{unit, frames}.transform(), expected) < 1e-14);
+  }
+}
+
+TEST_CASE("the jvp is the derivative along velocities and strain") {
+  const Frames frames = make_frames(8);
+  const auto v = random_numbers(frames.positions.size(), 9);
+  const auto e = random_symmetric(6, 10);
+  const double h = 2e-5;  // some pair crosses the cutoff, where the third derivative jumps
+  for (const auto& p : all_parameters()) {
+    CAPTURE(p.head);
+    const DensityDescriptor<double> descriptor(p);
+    const Results<double> results{descriptor, frames};
+    std::vector<double> numeric(results.size(), 0.0);
+    for (const auto& [step, weight] : {std::pair{h, 8.0}, {-h, -8.0}, {2 * h, -1.0}, {-2 * h, 1.0}}) {
+      const Frames moved = deformed(frames, v, e, step);
+      const auto features = Results<double>{descriptor, moved}.transform();
+      for (std::size_t k = 0; k < numeric.size(); ++k) numeric[k] += weight * features[k] / (12 * h);
+    }
+    CHECK(relative_difference(results.jvp(v, e), numeric) < 1e-8);
+  }
+}
+
+TEST_CASE_TEMPLATE("jvp, vjp and the explicit Jacobian agree", T, double, float) {
+  const double bound = 1000 * static_cast<double>(std::numeric_limits<T>::epsilon());
+  const Frames frames = make_frames(11);
+  const auto v = random_numbers(frames.positions.size(), 12);
+  const auto e = random_symmetric(6, 13);
+  for (const auto& p : all_parameters()) {
+    CAPTURE(p.head);
+    CAPTURE(p.normalize);
+    const DensityDescriptor<T> descriptor(p);
+    const Results<T> results{descriptor, frames};
+    const auto features_dot = results.jvp(v, e);
+    std::vector<T> cotangent;
+    for (const double g : random_numbers(results.size(), 14)) cotangent.push_back(static_cast<T>(g));
+    const Gradients gradients = results.vjp(cotangent);
+    const double forward = castile::test::dot(cotangent, features_dot);
+    const double backward = castile::test::dot(gradients.positions, v) + castile::test::dot(gradients.strain, e);
+    const double scale =
+        std::sqrt(castile::test::dot(cotangent, cotangent) * castile::test::dot(features_dot, features_dot));
+    CHECK(std::abs(forward - backward) < bound * scale);
+
+    const auto [jacobian, strain] = results.jacobian();
+    const std::size_t n_rows = static_cast<std::size_t>(descriptor.n_rows(frames.view(), frames.centers()));
+    const auto n_features = static_cast<std::size_t>(descriptor.n_features());
+    std::vector<double> product(results.size(), 0.0);
+    std::vector<double> pulled_back(v.size(), 0.0);
+    for (std::size_t row = 0; row < product.size(); ++row) {
+      for (std::size_t x = 0; x < v.size(); ++x) {
+        product[row] += static_cast<double>(jacobian[row * v.size() + x]) * v[x];
+        pulled_back[x] += static_cast<double>(jacobian[row * v.size() + x]) * static_cast<double>(cotangent[row]);
+      }
+    }
+    for (std::size_t row = 0; row < n_rows; ++row) {
+      std::size_t frame = row;
+      if (p.average == Average::off) {
+        const auto end = std::upper_bound(frames.center_offsets.begin(), frames.center_offsets.end(),
+                                          static_cast<std::int64_t>(row));
+        frame = static_cast<std::size_t>(end - frames.center_offsets.begin()) - 1;
+      }
+      for (std::size_t ab = 0; ab < 9; ++ab) {
+        for (std::size_t k = 0; k < n_features; ++k) {
+          product[row * n_features + k] +=
+              static_cast<double>(strain[(row * 9 + ab) * n_features + k]) * e[9 * frame + ab];
+        }
+      }
+    }
+    CHECK(relative_difference(product, features_dot) < bound);
+    CHECK(relative_difference(pulled_back, gradients.positions) < bound);
+  }
+}
+
+TEST_CASE("gradients sum to zero and the strain gradient is symmetric") {
+  const Frames frames = make_frames(15);
+  for (const auto& p : all_parameters()) {
+    const DensityDescriptor<double> descriptor(p);
+    const Results<double> results{descriptor, frames};
+    const Gradients gradients = results.vjp(random_numbers(results.size(), 16));
+    const double scale = castile::test::largest(gradients.positions);
+    for (std::size_t f = 0; f < 6; ++f) {
+      std::array<double, 3> sum{};
+      for (auto atom = static_cast<std::size_t>(frames.atom_offsets[f]);
+           atom < static_cast<std::size_t>(frames.atom_offsets[f + 1]); ++atom) {
+        for (std::size_t a = 0; a < 3; ++a) sum[a] += gradients.positions[3 * atom + a];
+      }
+      for (std::size_t a = 0; a < 3; ++a) {
+        CHECK(std::abs(sum[a]) < 1e-12 * scale);
+        for (std::size_t b = 0; b < a; ++b) {
+          CHECK(gradients.strain[9 * f + 3 * a + b] == gradients.strain[9 * f + 3 * b + a]);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("sparse rows hold the numbers of the dense ones") {
+  const Frames frames = make_frames(17);
+  for (const auto& p : all_parameters()) {
+    const DensityDescriptor<double> descriptor(p);
+    const auto dense = Results<double>{descriptor, frames}.transform();
+    const auto sparse = descriptor.transform_sparse(frames.view(), frames.centers());
+    std::vector<double> filled(dense.size(), 0.0);
+    REQUIRE(sparse.row_offsets.size() == dense.size() / static_cast<std::size_t>(descriptor.n_features()) + 1);
+    for (std::size_t row = 0; row + 1 < sparse.row_offsets.size(); ++row) {
+      const auto first = sparse.columns.begin() + sparse.row_offsets[row];
+      const auto last = sparse.columns.begin() + sparse.row_offsets[row + 1];
+      CHECK(std::is_sorted(first, last));
+      for (auto k = static_cast<std::size_t>(sparse.row_offsets[row]);
+           k < static_cast<std::size_t>(sparse.row_offsets[row + 1]); ++k) {
+        filled[row * static_cast<std::size_t>(descriptor.n_features()) + static_cast<std::size_t>(sparse.columns[k])] =
+            sparse.values[k];
+      }
+    }
+    CHECK(filled == dense);
+    CHECK(sparse.values.size() < dense.size());
+  }
+}
+
+TEST_CASE("chosen centers give the rows of those atoms") {
+  Frames frames = make_frames(18);
+  const DensityDescriptor<double> descriptor(parameters("power_spectrum", Average::off, false));
+  const auto all = Results<double>{descriptor, frames}.transform();
+  const auto offsets = frames.center_offsets;
+  std::vector<std::int64_t> rows;
+  frames.center_atoms.clear();
+  frames.center_offsets = {0};
+  for (std::size_t f = 0; f < 6; ++f) {
+    for (std::int64_t atom = 1; atom < offsets[f + 1] - offsets[f]; atom += 3) {
+      frames.center_atoms.push_back(atom);
+      rows.push_back(offsets[f] + atom);
+    }
+    frames.center_offsets.push_back(static_cast<std::int64_t>(frames.center_atoms.size()));
+  }
+  const auto some = Results<double>{descriptor, frames}.transform();
+  for (std::size_t k = 0; k < rows.size(); ++k) {
+    const auto n = descriptor.n_features();
+    CHECK(std::equal(some.begin() + static_cast<std::int64_t>(k) * n,
+                     some.begin() + static_cast<std::int64_t>(k + 1) * n, all.begin() + rows[k] * n));
+  }
+}
+
+TEST_CASE("float features are those of double within float precision") {
+  const Frames frames = make_frames(19);
+  for (const auto& p : all_parameters()) {
+    const DensityDescriptor<double> exact(p);
+    const DensityDescriptor<float> single(p);
+    CHECK(relative_difference(Results<float>{single, frames}.transform(), Results<double>{exact, frames}.transform()) <
+          100 * static_cast<double>(std::numeric_limits<float>::epsilon()));
+  }
+}
+
+TEST_CASE("names of averages are known, others refused") {
+  CHECK(castile::average_from_name("off") == Average::off);
+  CHECK(castile::average_from_name("inner") == Average::inner);
+  CHECK(castile::average_from_name("outer") == Average::outer);
+  CHECK_THROWS_AS(castile::average_from_name("mean"), std::invalid_argument);
+  CHECK_THROWS_AS(DensityDescriptor<double>(parameters("no such head", Average::off, false)), std::invalid_argument);
+}

@@ -1,0 +1,271 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "castile/descriptors/feature_head.hpp"
+#include "support.hpp"
+
+namespace {
+
+using castile::Coefficients;
+using castile::ColumnRange;
+using castile::FeatureHead;
+using castile::make_feature_head;
+using castile::test::random_numbers;
+
+constexpr int n_species = 4;
+const std::vector<std::vector<std::int32_t>> environments = {{0, 1, 2, 3}, {2}, {0, 3}, {1, 2, 3}, {}};
+
+template <typename T>
+Coefficients<T> random_coefficients(std::vector<std::int32_t> species, int n_max, int l_max, unsigned seed) {
+  constexpr int lanes = static_cast<int>(32 / sizeof(T));
+  Coefficients<T> c;
+  c.species = std::move(species);
+  c.l_max = l_max;
+  c.n_max = n_max;
+  c.n_padded = (n_max + lanes - 1) / lanes * lanes;
+  const auto numbers = random_numbers(static_cast<std::size_t>((l_max + 1) * (l_max + 1) * c.stride()), seed);
+  for (std::size_t k = 0; k < numbers.size(); ++k) {
+    const bool padding = static_cast<int>(k) % c.n_padded >= n_max;
+    c.values.push_back(padding ? T(0) : static_cast<T>(numbers[k]));
+  }
+  return c;
+}
+
+/// c_{q,lm}, zero for species without a channel.
+template <typename T>
+double coefficient(const Coefficients<T>& c, std::int32_t species, int lm, int n) {
+  const auto found = std::find(c.species.begin(), c.species.end(), species);
+  if (found == c.species.end()) return 0.0;
+  const auto channel = found - c.species.begin();
+  return static_cast<double>(c.values[static_cast<std::size_t>(lm * c.stride() + channel * c.n_padded + n)]);
+}
+
+/// The row that the head's documentation promises, in its order.
+template <typename T>
+std::vector<double> expected_row(const std::string& name, const Coefficients<T>& c) {
+  std::vector<double> row;
+  for (std::int32_t a = 0; a < n_species; ++a) {
+    if (name == "radial_spectrum") {
+      for (int n = 0; n < c.n_max; ++n) row.push_back(coefficient(c, a, 0, n));
+    } else if (name == "spherical_expansion") {
+      for (int n = 0; n < c.n_max; ++n) {
+        for (int lm = 0; lm < (c.l_max + 1) * (c.l_max + 1); ++lm) row.push_back(coefficient(c, a, lm, n));
+      }
+    } else {
+      for (std::int32_t b = a; b < n_species; ++b) {
+        for (int l = 0; l <= c.l_max; ++l) {
+          for (int n = 0; n < c.n_max; ++n) {
+            for (int k = a == b ? n : 0; k < c.n_max; ++k) {
+              double sum = 0.0;
+              for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
+                sum += coefficient(c, a, lm, n) * coefficient(c, b, lm, k);
+              }
+              row.push_back(sum / std::sqrt(2.0 * l + 1.0) * (a == b && n == k ? 1.0 : std::sqrt(2.0)));
+            }
+          }
+        }
+      }
+    }
+  }
+  return row;
+}
+
+template <typename T>
+std::vector<T> forward(const FeatureHead<T>& head, const Coefficients<T>& c) {
+  // Full of NaN before: the head must write every column.
+  std::vector<T> row(static_cast<std::size_t>(head.n_features()), std::numeric_limits<T>::quiet_NaN());
+  head.forward(c, row.data());
+  return row;
+}
+
+template <typename T>
+std::vector<T> jvp(const FeatureHead<T>& head, const Coefficients<T>& c, const std::vector<T>& c_dot) {
+  std::vector<T> row(static_cast<std::size_t>(head.n_features()), std::numeric_limits<T>::quiet_NaN());
+  head.jvp(c, c_dot, row.data());
+  return row;
+}
+
+std::vector<std::int64_t> columns_in(const std::vector<ColumnRange>& ranges) {
+  std::vector<std::int64_t> columns;
+  for (const ColumnRange range : ranges) {
+    for (std::int64_t k = 0; k < range.size; ++k) columns.push_back(range.first + k);
+  }
+  return columns;
+}
+
+/// Calls body(name, n_max, l_max) for all heads and several sizes.
+template <typename Body>
+void for_each_head(const Body& body) {
+  for (const std::string& name : castile::feature_head_names()) {
+    for (const auto& size : {std::pair{1, 0}, {3, 2}, {4, 4}, {8, 6}, {9, 3}, {12, 2}, {16, 1}}) {
+      const int n_max = size.first;
+      const int l_max = size.second;
+      CAPTURE(name);
+      CAPTURE(n_max);
+      body(name, n_max, l_max);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("rows have the documented entries in the documented order", T, double, float) {
+  const double bound = 20 * static_cast<double>(std::numeric_limits<T>::epsilon());
+  for_each_head([&](const std::string& name, int n_max, int l_max) {
+    const auto head = make_feature_head<T>(name, n_species, n_max, l_max);
+    for (const auto& species : environments) {
+      const auto c = random_coefficients<T>(species, n_max, l_max, 1);
+      CHECK(castile::test::relative_difference(forward(*head, c), expected_row(name, c)) < bound);
+    }
+  });
+}
+
+TEST_CASE("dot products of power spectra are those of the full tensor") {
+  const int n_max = 5;
+  const int l_max = 3;
+  const auto head = make_feature_head<double>("power_spectrum", n_species, n_max, l_max);
+  const auto a = random_coefficients<double>({0, 1, 2, 3}, n_max, l_max, 2);
+  const auto b = random_coefficients<double>({1, 3}, n_max, l_max, 3);
+  double full = 0.0;
+  for (int l = 0; l <= l_max; ++l) {
+    for (int q = 0; q < n_species * n_max; ++q) {
+      for (int k = 0; k < n_species * n_max; ++k) {
+        double p = 0.0;
+        double other = 0.0;
+        for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
+          p += coefficient(a, q / n_max, lm, q % n_max) * coefficient(a, k / n_max, lm, k % n_max);
+          other += coefficient(b, q / n_max, lm, q % n_max) * coefficient(b, k / n_max, lm, k % n_max);
+        }
+        full += p * other / (2 * l + 1);
+      }
+    }
+  }
+  CHECK(castile::test::dot(forward(*head, a), forward(*head, b)) == doctest::Approx(full).epsilon(1e-13));
+}
+
+TEST_CASE_TEMPLATE("a head's jvp is its derivative", T, double, float) {
+  const double bound = 50 * static_cast<double>(std::numeric_limits<T>::epsilon());
+  for_each_head([&](const std::string& name, int n_max, int l_max) {
+    const auto head = make_feature_head<T>(name, n_species, n_max, l_max);
+    for (const auto& species : environments) {
+      const auto c = random_coefficients<T>(species, n_max, l_max, 4);
+      const auto c_dot = random_coefficients<T>(species, n_max, l_max, 5).values;
+      // Rows are at most quadratic in c: the central difference with step one is exact.
+      auto ahead = c;
+      auto behind = c;
+      for (std::size_t k = 0; k < c_dot.size(); ++k) {
+        ahead.values[k] += c_dot[k];
+        behind.values[k] -= c_dot[k];
+      }
+      const auto after = forward(*head, ahead);
+      const auto before = forward(*head, behind);
+      std::vector<double> numeric;
+      for (std::size_t k = 0; k < after.size(); ++k) {
+        numeric.push_back(0.5 * (static_cast<double>(after[k]) - static_cast<double>(before[k])));
+      }
+      CHECK(castile::test::relative_difference(jvp(*head, c, c_dot), numeric) < bound);
+    }
+  });
+}
+
+TEST_CASE_TEMPLATE("a head's vjp is the transpose of its jvp", T, double, float) {
+  const double bound = 20 * static_cast<double>(std::numeric_limits<T>::epsilon());
+  for_each_head([&](const std::string& name, int n_max, int l_max) {
+    const auto head = make_feature_head<T>(name, n_species, n_max, l_max);
+    for (const auto& species : environments) {
+      const auto c = random_coefficients<T>(species, n_max, l_max, 6);
+      const auto c_dot = random_coefficients<T>(species, n_max, l_max, 7).values;
+      const auto row_dot = jvp(*head, c, c_dot);
+      std::vector<T> grad_row;
+      for (const double g : random_numbers(row_dot.size(), 8)) grad_row.push_back(static_cast<T>(g));
+      std::vector<T> grad_c(3, T(99));  // left from another call
+      head->vjp(c, grad_row.data(), grad_c);
+      REQUIRE(grad_c.size() == c.values.size());
+      const double scale =
+          std::sqrt(castile::test::dot(grad_row, grad_row) * castile::test::dot(row_dot, row_dot)) + 1e-300;
+      CHECK(std::abs(castile::test::dot(grad_row, row_dot) - castile::test::dot(grad_c, c_dot)) < bound * scale);
+    }
+  });
+}
+
+TEST_CASE("columns outside those of the present species are zero") {
+  for_each_head([&](const std::string& name, int n_max, int l_max) {
+    const auto head = make_feature_head<double>(name, n_species, n_max, l_max);
+    for (const auto& species : environments) {
+      const auto row = forward(*head, random_coefficients<double>(species, n_max, l_max, 9));
+      const auto columns = columns_in(head->columns_of_species(species));
+      CHECK(std::is_sorted(columns.begin(), columns.end()));
+      CHECK(std::adjacent_find(columns.begin(), columns.end()) == columns.end());
+      std::vector<bool> listed(row.size(), false);
+      for (const std::int64_t column : columns) listed[static_cast<std::size_t>(column)] = true;
+      bool zero_outside = true;
+      bool filled_inside = true;
+      for (std::size_t k = 0; k < row.size(); ++k) {
+        zero_outside = zero_outside && (listed[k] || row[k] == 0.0);
+        filled_inside = filled_inside && (!listed[k] || row[k] != 0.0);
+      }
+      CHECK(zero_outside);
+      CHECK(filled_inside);
+    }
+  });
+}
+
+TEST_CASE_TEMPLATE("a pair's Jacobian is the jvp along its part of the coefficients", T, double, float) {
+  const double bound = 30 * static_cast<double>(std::numeric_limits<T>::epsilon());
+  for_each_head([&](const std::string& name, int n_max, int l_max) {
+    const auto head = make_feature_head<T>(name, n_species, n_max, l_max);
+    const int n_lm = castile::n_lm(l_max);
+    for (const auto& species : environments) {
+      const auto c = random_coefficients<T>(species, n_max, l_max, 10);
+      // Any numbers will do for the radial functions and harmonics, if Y_00 is constant.
+      const auto R = random_coefficients<T>({0}, n_max, l_max, 11).values;
+      const auto dR = random_coefficients<T>({0}, n_max, l_max, 12).values;
+      std::vector<T> h;
+      for (const double value : random_numbers(static_cast<std::size_t>(4 * n_lm), 13))
+        h.push_back(static_cast<T>(value));
+      for (std::size_t axis = 1; axis < 4; ++axis) h[axis * static_cast<std::size_t>(n_lm)] = T(0);
+      const castile::PairTerms<T> terms{R.data(), dR.data(), h.data(), {T(0.48), T(-0.6), T(0.64)}};
+      for (std::size_t channel = 0; channel < species.size(); ++channel) {
+        const auto columns = columns_in(head->columns_of_neighbor(species[channel]));
+        CHECK(std::is_sorted(columns.begin(), columns.end()));
+        std::vector<T> block(3 * columns.size(), std::numeric_limits<T>::quiet_NaN());
+        typename FeatureHead<T>::Scratch scratch;
+        head->pair_jacobian(c, terms, static_cast<int>(channel), scratch, block.data());
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+          std::vector<T> c_dot(c.values.size(), T(0));
+          for (int l = 0; l <= l_max; ++l) {
+            for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
+              for (int n = 0; n < n_max; ++n) {
+                const auto entry =
+                    static_cast<std::size_t>(lm * c.stride() + static_cast<int>(channel) * c.n_padded + n);
+                const auto radial = static_cast<std::size_t>(l * c.n_padded + n);
+                const auto gradient = (axis + 1) * static_cast<std::size_t>(n_lm) + static_cast<std::size_t>(lm);
+                c_dot[entry] = dR[radial] * terms.u[axis] * h[static_cast<std::size_t>(lm)] + R[radial] * h[gradient];
+              }
+            }
+          }
+          const auto expected = jvp(*head, c, c_dot);
+          std::vector<T> scattered(expected.size(), T(0));
+          for (std::size_t k = 0; k < columns.size(); ++k) {
+            scattered[static_cast<std::size_t>(columns[k])] = block[axis * columns.size() + k];
+          }
+          CHECK(castile::test::relative_difference(scattered, expected) < bound);
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("an unknown head is refused") {
+  CHECK_THROWS_AS(make_feature_head<double>("bispectrum of order 9", 1, 4, 4), std::invalid_argument);
+}
