@@ -13,6 +13,7 @@ def commands(text):
 
 
 def main(readme, ending):
+    """Print the command; exit with a message if there is not exactly one."""
     found = [
         command
         for command in commands(Path(readme).read_text(encoding="utf-8"))

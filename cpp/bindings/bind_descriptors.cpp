@@ -222,9 +222,12 @@ void bind_descriptors(py::module_& module) {
   };
   py::class_<JacobianLayoutHandle>(module, "JacobianLayout")
       .def_property_readonly("n_groups", [](const JacobianLayoutHandle& self) { return self.layout.groups.size(); })
-      .def("species", [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).species; })
-      .def("n_blocks", [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).n_blocks(); })
-      .def("columns", [array_of](const JacobianLayoutHandle& self, std::size_t group) { return array_of(self.layout.groups.at(group).columns); })
+      .def("species",
+           [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).species; })
+      .def("n_blocks",
+           [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).n_blocks(); })
+      .def("columns", [array_of](const JacobianLayoutHandle& self,
+                                 std::size_t group) { return array_of(self.layout.groups.at(group).columns); })
       .def("blocks", [array_of](const JacobianLayoutHandle& self, std::size_t group) {
         const JacobianGroup& blocks = self.layout.groups.at(group);
         return py::make_tuple(array_of(blocks.row), array_of(blocks.frame), array_of(blocks.atom));

@@ -57,8 +57,9 @@ struct ContractRadial {
 
 /// Adjoint of the monic harmonics and of the radial direction.
 template <typename T>
-[[gnu::always_inline]] inline void pair_vector_gradient(int l_max, Vector<T, lanes<T>> x, Vector<T, lanes<T>> y, Vector<T, lanes<T>> z,
-                          Vector<T, lanes<T>> inverse_distance, const T* g, const T* dg, T* f) {
+[[gnu::always_inline]] inline void pair_vector_gradient(int l_max, Vector<T, lanes<T>> x, Vector<T, lanes<T>> y,
+                                                        Vector<T, lanes<T>> z, Vector<T, lanes<T>> inverse_distance,
+                                                        const T* g, const T* dg, T* f) {
   constexpr int W = lanes<T>;
   using V = Vector<T, W>;
   const auto& factors = harmonic_factors<T>;
