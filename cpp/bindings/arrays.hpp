@@ -20,6 +20,21 @@ namespace py = pybind11;
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
+/// Lets other Python threads run until the end of the scope.
+///
+/// While the interpreter shuts down, taking the lock back ends a daemon thread by unwinding its stack; from a
+/// destructor that may not throw, as that of py::gil_scoped_release, this would abort the process.
+class GilRelease {
+ public:
+  GilRelease() : state_(PyEval_SaveThread()) {}
+  ~GilRelease() noexcept(false) { PyEval_RestoreThread(state_); }
+  GilRelease(const GilRelease&) = delete;
+  GilRelease& operator=(const GilRelease&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
 inline std::string shape_text(const py::array& array) {
   std::string text = "(";
   for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {

@@ -41,7 +41,7 @@ class DescriptorHandle {
     Array<T> features = out ? std::move(*out) : Array<T>({n_rows, n_features()});
     check_shape(features, "out", {n_rows, n_features()});
     T* data = features.mutable_data();
-    const py::gil_scoped_release release;
+    const GilRelease release;
     descriptor_.transform(structures.view(), centers, data);
     return features;
   }
@@ -51,7 +51,7 @@ class DescriptorHandle {
     const Centers centers = checked_centers(structures, atoms, offsets);
     SparseRows<T> rows;
     {
-      const py::gil_scoped_release release;
+      const GilRelease release;
       rows = descriptor_.transform_sparse(structures.view(), centers);
     }
     return py::make_tuple(take(std::move(rows.values)), take(std::move(rows.columns)),
@@ -69,7 +69,7 @@ class DescriptorHandle {
     std::fill_n(positions_data, positions.size(), 0.0);
     std::fill_n(strain_data, strain.size(), 0.0);
     {
-      const py::gil_scoped_release release;
+      const GilRelease release;
       descriptor_.vjp(structures.view(), centers, cotangent.data(), positions_data, strain_data);
     }
     return py::make_tuple(positions, strain);
@@ -82,7 +82,7 @@ class DescriptorHandle {
     check_shape(strain, "strain", {structures.view().n_frames, 3, 3});
     Array<T> features_dot({descriptor_.n_rows(structures.view(), centers), n_features()});
     T* data = features_dot.mutable_data();
-    const py::gil_scoped_release release;
+    const GilRelease release;
     descriptor_.jvp(structures.view(), centers, velocities.data(), strain.data(), data);
     return features_dot;
   }
@@ -90,7 +90,7 @@ class DescriptorHandle {
   JacobianLayoutHandle jacobian_layout(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
                                        const Array<std::int64_t>& offsets) const {
     const Centers centers = checked_centers(structures, atoms, offsets);
-    const py::gil_scoped_release release;
+    const GilRelease release;
     return {descriptor_.jacobian_layout(structures.view(), centers)};
   }
 
@@ -103,7 +103,7 @@ class DescriptorHandle {
     if (values.size() != groups.size()) throw std::invalid_argument("values must hold one array per group");
     std::vector<T*> pointers;
     for (std::size_t g = 0; g < groups.size(); ++g) {
-      check_shape(values[g], "values", {groups[g].n_blocks(), 3, static_cast<std::int64_t>(groups[g].columns.size())});
+      check_shape(values[g], "values", {groups[g].n_blocks(), 3, groups[g].n_columns});
       pointers.push_back(values[g].mutable_data());
     }
     T* strain_data = nullptr;
@@ -111,7 +111,7 @@ class DescriptorHandle {
       check_shape(*strain, "strain", {descriptor_.n_rows(structures.view(), centers), 3, 3, n_features()});
       strain_data = strain->mutable_data();
     }
-    const py::gil_scoped_release release;
+    const GilRelease release;
     descriptor_.jacobian(structures.view(), centers, handle.layout, pointers, strain_data);
   }
 
@@ -190,7 +190,7 @@ void bind_descriptor(py::module_& module, const char* name) {
              const auto parameters =
                  make_parameters(kind, n_species, radial_basis, cutoff, n_max, l_max, sigma, cutoff_function,
                                  cutoff_width, center_weight, accuracy, normalize, average);
-             const py::gil_scoped_release release;
+             const GilRelease release;
              return std::make_unique<Handle>(parameters);
            }),
            py::kw_only(), py::arg("kind"), py::arg("n_species"), py::arg("radial_basis"), py::arg("cutoff"),
@@ -226,8 +226,16 @@ void bind_descriptors(py::module_& module) {
            [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).species; })
       .def("n_blocks",
            [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).n_blocks(); })
-      .def("columns", [array_of](const JacobianLayoutHandle& self,
-                                 std::size_t group) { return array_of(self.layout.groups.at(group).columns); })
+      .def("n_columns",
+           [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).n_columns; })
+      .def(
+          "columns",
+          [array_of](const JacobianLayoutHandle& self, std::size_t index) -> std::optional<Array<std::int64_t>> {
+            const JacobianGroup& group = self.layout.groups.at(index);
+            if (group.all_columns) return std::nullopt;
+            return array_of(group.columns);
+          },
+          "None for all columns; empty for a group without blocks.")
       .def("blocks", [array_of](const JacobianLayoutHandle& self, std::size_t group) {
         const JacobianGroup& blocks = self.layout.groups.at(group);
         return py::make_tuple(array_of(blocks.row), array_of(blocks.frame), array_of(blocks.atom));

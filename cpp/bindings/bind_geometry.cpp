@@ -82,7 +82,7 @@ py::tuple neighbor_list(const StructuresHandle& structures, const std::string& q
       8.0 * wanted('i') + 8.0 * wanted('j') + 12.0 * wanted('S') + 24.0 * wanted('D') + 8.0 * wanted('d');
   std::optional<NeighborList> list;
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     list.emplace(structures.view(), pairs, options);
   }
   const std::int64_t n_pairs = list->n_pairs();
@@ -98,7 +98,7 @@ py::tuple neighbor_list(const StructuresHandle& structures, const std::string& q
   Array<std::int64_t> offsets(static_cast<py::ssize_t>(list->offsets().size()));
   std::copy(list->offsets().begin(), list->offsets().end(), offsets.mutable_data());
   {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     list->write(arrays);
     list.reset();
   }

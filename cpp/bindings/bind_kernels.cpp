@@ -23,7 +23,7 @@ Array<double> bound_dot_product_kernel(const Array<double>& x, const Array<doubl
   const FeatureRows y_rows = feature_rows(y, "Y");
   Array<double> K({x_rows.n_rows, y_rows.n_rows});
   double* const data = K.mutable_data();
-  const py::gil_scoped_release release;
+  const GilRelease release;
   dot_product_kernel({zeta, normalize}, x_rows, y_rows, data);
   return K;
 }
@@ -37,7 +37,7 @@ Array<double> bound_dot_product_kernel_sums(const Array<double>& x, const Array<
   const RowGroups y_groups = row_groups(y_offsets, "y_offsets");
   Array<double> K({x_groups.n_groups, y_groups.n_groups});
   double* const data = K.mutable_data();
-  const py::gil_scoped_release release;
+  const GilRelease release;
   dot_product_kernel_sums({zeta, normalize}, x_rows, x_groups, y_rows, y_groups, data);
   return K;
 }

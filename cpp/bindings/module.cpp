@@ -27,8 +27,13 @@ void translate(std::exception_ptr pointer) {
   }
 }
 
+/// Identifier of Python's main thread, the only one that handles signals. Others must not ask: taking the GIL while
+/// the interpreter shuts down would end them in the middle of a loop.
+unsigned long main_thread = 0;
+
 /// True if a signal handler raised: the loop then stops and the Python error is kept.
 bool interrupt_check() {
+  if (PyThread_get_thread_ident() != main_thread) return false;
   const py::gil_scoped_acquire gil;
   return PyErr_CheckSignals() != 0;
 }
@@ -39,6 +44,7 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled core of Castile.";
   module.attr("__version__") = CASTILE_VERSION;
   py::register_exception_translator(translate);
+  main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
   castile::set_interrupt_check(interrupt_check);
 
   module.def("num_threads", &castile::num_threads);

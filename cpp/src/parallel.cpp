@@ -9,7 +9,7 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#include <unistd.h>
+#include <pthread.h>
 
 namespace castile {
 namespace {
@@ -17,9 +17,11 @@ namespace {
 std::atomic<int> process_threads{0};
 thread_local int local_threads = 0;
 
-// The process that first used the OpenMP thread pool: its forked children must not touch that pool,
-// since the threads did not survive the fork and libgomp would wait for them for ever.
-std::atomic<pid_t> pool_owner{0};
+// True in a forked child: the threads of the OpenMP pool, whoever used it, did not survive the fork, and the runtime
+// would wait for them for ever.
+std::atomic<bool> forked{false};
+
+[[maybe_unused]] const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
 
 std::function<bool()>& interrupt_check() {
   static std::function<bool()> check;
@@ -32,18 +34,29 @@ class InterruptPoll {
   bool stop_requested() {
     const auto now = std::chrono::steady_clock::now();
     if (now < next_ || !interrupt_check()) return false;
-    next_ = now + std::chrono::milliseconds(50);
+    next_ = now + interval;
     return interrupt_check()();
   }
 
  private:
-  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now();
+  static constexpr std::chrono::milliseconds interval{50};
+  std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + interval;
 };
 
-bool pool_is_lost() {
-  const pid_t owner = pool_owner.load();
-  return owner != 0 && owner != getpid();
-}
+/// Of the loop that this thread started and works on.
+thread_local InterruptPoll* current_poll = nullptr;
+
+/// Makes a poll the current one until the end of the scope.
+class PollScope {
+ public:
+  explicit PollScope(InterruptPoll* poll) : outer_(std::exchange(current_poll, poll)) {}
+  ~PollScope() { current_poll = outer_; }
+  PollScope(const PollScope&) = delete;
+  PollScope& operator=(const PollScope&) = delete;
+
+ private:
+  InterruptPoll* outer_;
+};
 
 /// Takes items from a shared counter until none is left or the loop has been stopped.
 class Loop {
@@ -55,8 +68,9 @@ class Loop {
     try {
       const auto worker = make_worker_();
       InterruptPoll poll;
+      const PollScope scope(polls_interrupts ? &poll : nullptr);
       while (!stopped_.load(std::memory_order_relaxed)) {
-        if (polls_interrupts && poll.stop_requested()) throw Interrupted();
+        interruption_point();
         const std::int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
         if (item >= n_items_) break;
         worker(item);
@@ -85,7 +99,7 @@ class Loop {
 
 int num_threads() {
 #ifdef _OPENMP
-  if (omp_in_parallel() || pool_is_lost()) return 1;
+  if (omp_in_parallel() || forked.load()) return 1;
   if (local_threads > 0) return local_threads;
   const int n_threads = process_threads.load();
   return n_threads > 0 ? n_threads : std::min(omp_get_max_threads(), omp_get_num_procs());
@@ -108,6 +122,10 @@ bool openmp_enabled() {
 
 void set_interrupt_check(std::function<bool()> check) { interrupt_check() = std::move(check); }
 
+void interruption_point() {
+  if (current_poll != nullptr && current_poll->stop_requested()) throw Interrupted();
+}
+
 void parallel_for(std::int64_t n_items, const std::function<std::function<void(std::int64_t)>()>& make_worker) {
   Loop loop(n_items, make_worker);
   const int n_threads = static_cast<int>(std::min<std::int64_t>(num_threads(), n_items));
@@ -115,7 +133,6 @@ void parallel_for(std::int64_t n_items, const std::function<std::function<void(s
     loop.run(true);
   } else {
 #ifdef _OPENMP
-    pool_owner.store(getpid());
 #pragma omp parallel num_threads(n_threads)
     loop.run(omp_get_thread_num() == 0);
 #endif

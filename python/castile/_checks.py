@@ -12,6 +12,8 @@ import numpy as np
 
 from castile.errors import InputError, InputTypeError
 
+_LARGEST_INTEGER = 10**6  # of sizes that the core counts with 32 bits; it has closer limits of its own
+
 # How other libraries call the same thing.
 _SYNONYMS = {
     "rcut": "cutoff",
@@ -69,6 +71,8 @@ def integer(name: str, value: Any, lowest: int) -> int:
         raise InputTypeError(f"{name} must be an integer, got {value!r}")
     if value < lowest:
         raise InputError(f"{name} must be {lowest} or more, got {value}")
+    if int(value) > _LARGEST_INTEGER:
+        raise InputError(f"{name} must be at most {_LARGEST_INTEGER}, got {value}")
     return int(value)
 
 

@@ -63,7 +63,10 @@ class JacobianLayout:
         """Return the species index of the moving atoms."""
 
     def n_blocks(self, group: int) -> int: ...
-    def columns(self, group: int) -> _Int64: ...
+    def n_columns(self, group: int) -> int: ...
+    def columns(self, group: int) -> _Int64 | None:
+        """Return None for all columns; empty for a group without blocks."""
+
     def blocks(self, group: int) -> tuple[_Int64, _Int64, _Int64]:
         """Return row, frame and atom of each block."""
 

@@ -8,12 +8,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "castile/math/spherical_harmonics.hpp"
 #include "castile/parallel.hpp"
 
 namespace castile::test {
+
+/// Every name that `make_feature_head` knows.
+inline const std::vector<std::string> feature_heads = {"spherical_expansion", "radial_spectrum", "power_spectrum"};
 
 inline std::vector<double> random_numbers(std::size_t n, unsigned seed, double low = -1.0, double high = 1.0) {
   std::mt19937 generator(seed);

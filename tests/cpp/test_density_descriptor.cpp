@@ -149,7 +149,7 @@ DensityDescriptorParameters parameters(const std::string& head, Average average,
 /// Every head, average and normalisation.
 std::vector<DensityDescriptorParameters> all_parameters() {
   std::vector<DensityDescriptorParameters> all;
-  for (const std::string& head : castile::feature_head_names()) {
+  for (const std::string& head : castile::test::feature_heads) {
     for (const Average average : {Average::off, Average::inner, Average::outer}) {
       for (const bool normalize : {false, true}) all.push_back(parameters(head, average, normalize));
     }
@@ -193,7 +193,7 @@ struct Results {
     std::vector<std::vector<T>> values;
     std::vector<T*> pointers;
     for (const auto& group : layout.groups) {
-      values.emplace_back(static_cast<std::size_t>(group.n_blocks() * 3) * group.columns.size(),
+      values.emplace_back(static_cast<std::size_t>(group.n_blocks() * 3 * group.n_columns),
                           std::numeric_limits<T>::quiet_NaN());
     }
     for (auto& group : values) pointers.push_back(group.data());
@@ -206,7 +206,8 @@ struct Results {
       std::size_t entry = 0;
       for (std::size_t block = 0; block < group.row.size(); ++block) {
         for (std::size_t axis = 0; axis < 3; ++axis) {
-          for (const std::int64_t column : group.columns) {
+          for (std::int64_t k = 0; k < group.n_columns; ++k) {
+            const std::int64_t column = group.all_columns ? k : group.columns[static_cast<std::size_t>(k)];
             const auto row = static_cast<std::size_t>(group.row[block] * n_features + column);
             const auto atom = static_cast<std::size_t>(
                 frames.atom_offsets[static_cast<std::size_t>(group.frame[block])] + group.atom[block]);
@@ -279,7 +280,7 @@ TEST_CASE("the outer average is the mean of the rows, the inner one the head of 
     const DensityDescriptor<double> descriptor(parameters(head, average, false));
     return Results<double>{descriptor, frames}.transform();
   };
-  for (const std::string& head : castile::feature_head_names()) {
+  for (const std::string& head : castile::test::feature_heads) {
     CHECK(relative_difference(averaged(head, Average::outer), mean_rows(head)) < 1e-14);
   }
   // Heads that are linear in the coefficients cannot tell the two apart.

@@ -106,7 +106,7 @@ std::vector<std::int64_t> columns_in(const std::vector<ColumnRange>& ranges) {
 /// Calls body(name, n_max, l_max) for all heads and several sizes.
 template <typename Body>
 void for_each_head(const Body& body) {
-  for (const std::string& name : castile::feature_head_names()) {
+  for (const std::string& name : castile::test::feature_heads) {
     for (const auto& size : {std::pair{1, 0}, {3, 2}, {4, 4}, {8, 6}, {9, 3}, {12, 2}, {16, 1}}) {
       const int n_max = size.first;
       const int l_max = size.second;

@@ -118,6 +118,23 @@ TEST_CASE("the interrupt check stops a loop, and only the thread that started it
   }
 }
 
+TEST_CASE("a long item stops at its interruption points, which mean nothing outside of a loop") {
+  const InterruptCheck check([] { return true; });
+  CHECK_NOTHROW(castile::interruption_point());
+  for (const int n_threads : {1, 2}) {
+    const Threads threads(n_threads);
+    CHECK_THROWS_AS(for_each_item(1,
+                                  [](std::int64_t) {
+                                    for (int part = 0; part < 10000; ++part) {
+                                      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                                      castile::interruption_point();
+                                    }
+                                  }),
+                    castile::Interrupted);
+  }
+  CHECK_NOTHROW(castile::interruption_point());
+}
+
 TEST_CASE("a check that asks for nothing changes nothing") {
   const InterruptCheck check([] { return false; });
   std::atomic<int> done{0};

@@ -311,3 +311,18 @@ def test_spawned_processes_compute_the_same_bits():
     with context.Pool(1) as pool:
         result = pool.apply_async(soap().transform, (frames,)).get(timeout=120)
     assert same_bits(result, expected)
+
+
+def test_a_daemon_thread_inside_a_transform_does_not_abort_the_process_at_exit():
+    script = """
+import threading, time
+import castile
+from ase.build import bulk
+
+soap = castile.SOAP(species=["Si"], cutoff=7.0)
+atoms = bulk("Si", cubic=True) * (8, 8, 8)
+threading.Thread(target=lambda: [soap.transform(atoms) for _ in range(1000)], daemon=True).start()
+time.sleep(0.5)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -28,6 +28,10 @@ bool openmp_enabled();
 /// Called now and then from the thread that started a loop; returns true to stop it.
 void set_interrupt_check(std::function<bool()> check);
 
+/// Throws Interrupted if the interrupt check asks for it; for items that take long. Does nothing on other threads than
+/// the one that started the loop.
+void interruption_point();
+
 /// Runs `worker(item)` for every item in [0, n_items), on several threads, in no fixed order.
 ///
 /// Every thread calls `make_worker` once and so owns its workspace. The first exception stops the loop

@@ -19,6 +19,7 @@ constexpr double cubic_down_to = 1e-9;
 constexpr int max_refinements = 12;
 constexpr double most_knots = 1e6;  // takes minutes to fill
 constexpr std::int64_t error_samples = 96;
+constexpr double sampling_margin = 0.9;  // the largest error may lie between the samples
 
 /// First guess of the step; measured: cubic σ/32 gives 3e-9, quintic σ/12 gives 5e-11.
 double first_step(double sigma, double accuracy) {
@@ -64,7 +65,12 @@ SplinedBasis<T>::SplinedBasis(const RadialBasis& basis, CutoffFunction cutoff_fu
   for (int refinement = 0;; ++refinement) {
     tabulate(basis, form, step);
     error_ = measure_error(basis);
-    if (error_ <= target || refinement == max_refinements) break;
+    if (error_ <= sampling_margin * target) break;
+    if (refinement == max_refinements) {
+      std::ostringstream message;
+      message << "accuracy of " << accuracy << " cannot be reached, only " << error_ << "; ask for less";
+      throw std::invalid_argument(message.str());
+    }
     step *= 0.8;
   }
 }

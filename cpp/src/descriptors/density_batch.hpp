@@ -37,12 +37,11 @@ class DensityDescriptor<T>::Batch {
       }
       frame_blocks_.push_back(static_cast<std::int64_t>(blocks_.size()));
     }
-    PairCutoff pair_cutoff;
-    pair_cutoff.cutoff = cutoff;
+    cutoff_.cutoff = cutoff;
     parallel_for(structures.n_frames, [&] {
       return [&](std::int64_t frame) {
-        if (n_centers(frame) == 0) return;
-        searches_[static_cast<std::size_t>(frame)] = std::make_unique<NeighborSearch>(structures_[frame], pair_cutoff);
+        const auto [first, last] = blocks_of_frame(frame);
+        if (last - first > 1) searches_[static_cast<std::size_t>(frame)] = make_search(frame);
       };
     });
   }
@@ -60,7 +59,13 @@ class DensityDescriptor<T>::Batch {
   const std::int32_t* species(std::int64_t frame) const {
     return structures_.species + structures_.atom_offsets[frame];
   }
-  const NeighborSearch& search(std::int64_t frame) const { return *searches_[static_cast<std::size_t>(frame)]; }
+  /// The search that the blocks of a large frame share; null for frames of one block, whose worker makes its own.
+  const NeighborSearch* shared_search(std::int64_t frame) const {
+    return searches_[static_cast<std::size_t>(frame)].get();
+  }
+  std::unique_ptr<const NeighborSearch> make_search(std::int64_t frame) const {
+    return std::make_unique<const NeighborSearch>(structures_[frame], cutoff_);
+  }
 
   /// Runs body(worker, block, center) over all centers, those of a block in order on one thread.
   template <typename Body>
@@ -109,7 +114,8 @@ class DensityDescriptor<T>::Batch {
  private:
   Structures structures_;
   Centers centers_;
-  std::vector<std::unique_ptr<NeighborSearch>> searches_;
+  PairCutoff cutoff_;
+  std::vector<std::unique_ptr<const NeighborSearch>> searches_;
   std::vector<CenterBlock> blocks_;
   std::vector<std::int64_t> frame_blocks_;
 };
@@ -120,6 +126,8 @@ struct DensityDescriptor<T>::Worker {
   explicit Worker(const DensityDescriptor& owner) : descriptor(owner) {}
 
   const DensityDescriptor& descriptor;
+  std::unique_ptr<const NeighborSearch> own_search;
+  std::int64_t own_frame = -1;
   PairBuffer pairs;
   Environment<T> environment;
   ExpansionScratch<T> scratch;
@@ -130,11 +138,22 @@ struct DensityDescriptor<T>::Worker {
   std::vector<T> grad_c;
   std::vector<double> pair_vectors;
 
+  /// Puts the neighbors of a center into `pairs`.
+  void find_pairs(const Batch& batch, std::int64_t frame, std::int64_t center) {
+    const NeighborSearch* search = batch.shared_search(frame);
+    if (search == nullptr) {
+      if (own_frame != frame) own_search = batch.make_search(frame);
+      own_frame = frame;
+      search = own_search.get();
+    }
+    pairs.clear();
+    search->append_neighbors(batch.atom(center), pairs);
+  }
+
   /// Finds the neighbors of a center and sorts them for the kernels.
   void find_environment(const Batch& batch, std::int64_t frame, std::int64_t center) {
     const std::int64_t atom = batch.atom(center);
-    pairs.clear();
-    batch.search(frame).append_neighbors(atom, pairs);
+    find_pairs(batch, frame, center);
     descriptor.expansion_.make_environment(pairs, 0, pairs.size(), batch.species(frame),
                                            descriptor.parameters_.n_species, batch.species(frame)[atom], environment,
                                            scratch);

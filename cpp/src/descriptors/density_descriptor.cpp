@@ -132,11 +132,12 @@ void DensityDescriptor<T>::transform(const Structures& structures, const Centers
 template <typename T>
 void DensityDescriptor<T>::keep_columns(T* row, const std::vector<std::int32_t>& species, SparseRow& kept) const {
   if (parameters_.normalize) normalize_row(row, n_features());
-  for (const ColumnRange range : head_->columns_of_species(species)) {
-    for (std::int64_t column = range.first; column < range.first + range.size; ++column) {
-      kept.columns.push_back(column);
-      kept.values.push_back(row[column]);
-    }
+  kept.ranges = head_->columns_of_species(species);
+  std::int64_t size = 0;
+  for (const ColumnRange range : kept.ranges) size += range.size;
+  kept.values.reserve(static_cast<std::size_t>(size));
+  for (const ColumnRange range : kept.ranges) {
+    kept.values.insert(kept.values.end(), row + range.first, row + range.first + range.size);
   }
 }
 
@@ -155,20 +156,40 @@ SparseRows<T> DensityDescriptor<T>::transform_sparse(const Structures& structure
   } else {
     std::vector<T> dense(static_cast<std::size_t>(structures.n_frames * size));
     transform_raw(batch, dense.data());
-    for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
-      std::vector<std::int32_t> species(batch.species(frame), batch.species(frame) + structures[frame].n_atoms);
-      std::sort(species.begin(), species.end());
-      species.erase(std::unique(species.begin(), species.end()), species.end());
-      keep_columns(dense.data() + frame * size, species, rows[static_cast<std::size_t>(frame)]);
-    }
+    parallel_for(structures.n_frames, [&] {
+      return [&](std::int64_t frame) {
+        std::vector<std::int32_t> species(batch.species(frame), batch.species(frame) + structures[frame].n_atoms);
+        std::sort(species.begin(), species.end());
+        species.erase(std::unique(species.begin(), species.end()), species.end());
+        keep_columns(dense.data() + frame * size, species, rows[static_cast<std::size_t>(frame)]);
+      };
+    });
   }
+  return join_rows(rows);
+}
+
+template <typename T>
+SparseRows<T> DensityDescriptor<T>::join_rows(std::vector<SparseRow>& rows) {
   SparseRows<T> result;
   result.row_offsets.push_back(0);
   for (const SparseRow& row : rows) {
-    result.columns.insert(result.columns.end(), row.columns.begin(), row.columns.end());
-    result.values.insert(result.values.end(), row.values.begin(), row.values.end());
-    result.row_offsets.push_back(static_cast<std::int64_t>(result.columns.size()));
+    result.row_offsets.push_back(result.row_offsets.back() + static_cast<std::int64_t>(row.values.size()));
   }
+  result.columns.resize(static_cast<std::size_t>(result.row_offsets.back()));
+  result.values.resize(result.columns.size());
+  parallel_for(static_cast<std::int64_t>(rows.size()), [&] {
+    return [&](std::int64_t index) {
+      SparseRow& row = rows[static_cast<std::size_t>(index)];
+      const std::int64_t first = result.row_offsets[static_cast<std::size_t>(index)];
+      std::copy(row.values.begin(), row.values.end(), result.values.begin() + first);
+      auto column = result.columns.begin() + first;
+      for (const ColumnRange range : row.ranges) {
+        std::iota(column, column + range.size, static_cast<std::int32_t>(range.first));
+        column += range.size;
+      }
+      row.values = {};
+    };
+  });
   return result;
 }
 

@@ -62,8 +62,13 @@ class DensityDescriptor<T>::JacobianRows {
   JacobianRows(const DensityDescriptor& descriptor, const Batch& batch, const JacobianLayout& layout,
                const std::vector<T*>& values, T* strain)
       : descriptor_(descriptor), batch_(batch), layout_(layout), values_(values), strain_(strain) {
-    for (std::int32_t s = 0; s < descriptor.parameters_.n_species; ++s) {
-      columns_.push_back(list_columns(descriptor.head_->columns_of_neighbor(s)));
+    const auto n_species = static_cast<std::size_t>(descriptor.parameters_.n_species);
+    columns_.resize(n_species);
+    for (const JacobianGroup& group : layout.groups) {  // of species that are there, each once
+      auto& columns = columns_[static_cast<std::size_t>(group.species)];
+      if (group.n_blocks() > 0 && columns.empty()) {
+        columns = list_columns(descriptor.head_->columns_of_neighbor(group.species));
+      }
     }
   }
 
@@ -98,12 +103,12 @@ class DensityDescriptor<T>::JacobianRows {
     const std::size_t n_groups = layout_.groups.size();
     for (std::size_t g = 0; g < n_groups; ++g) {
       const JacobianGroup& group = layout_.groups[g];
-      const auto width = static_cast<std::int64_t>(group.columns.size());
+      const std::int64_t width = group.n_columns;
       auto index = layout_.first_block[static_cast<std::size_t>(row) * n_groups + g];
       for (; index < group.n_blocks() && group.row[static_cast<std::size_t>(index)] == row; ++index) {
         T* values = values_[g] + index * 3 * width;
         std::fill_n(values, 3 * width, T(0));
-        blocks[group.atom[static_cast<std::size_t>(index)]] = {values, width == n_features()};
+        blocks[group.atom[static_cast<std::size_t>(index)]] = {values, group.all_columns};
       }
     }
     return blocks;
@@ -186,6 +191,7 @@ class DensityDescriptor<T>::JacobianRows {
     std::vector<T> mean(static_cast<std::size_t>(n_features()), T(0));
     worker.row.resize(mean.size());
     for (std::int64_t center = first; center < first + batch_.n_centers(frame); ++center) {
+      interruption_point();
       worker.expand(batch_, frame, center);
       add_center(worker, center, factor, blocks, strain);
       if (!descriptor_.parameters_.normalize) continue;
@@ -213,6 +219,7 @@ class DensityDescriptor<T>::JacobianRows {
     for (auto& component : strain_dot) component.assign(mean.values.size(), T(0));
     std::array<std::vector<T>, 3> gradient;
     for (std::int64_t center = first; center < first + batch_.n_centers(frame); ++center) {
+      interruption_point();
       worker.expand(batch_, frame, center);
       add_to_all_channels(worker.c, worker.c.values, mean, mean.values.data());
       for (int channel = 0; channel < worker.c.n_channels(); ++channel) {
@@ -301,21 +308,20 @@ JacobianLayout DensityDescriptor<T>::jacobian_layout(const Structures& structure
   const Batch batch = make_batch(structures, centers);
   const auto n_species = static_cast<std::int64_t>(parameters_.n_species);
   const bool local = parameters_.average == Average::off;
-  const auto all_columns = list_columns({{0, n_features()}});
   JacobianLayout layout;
   std::vector<bool> narrow;  // of each species: neighbors have fewer columns than there are
   for (std::int32_t s = 0; s < n_species; ++s) {
-    auto columns = list_columns(head_->columns_of_neighbor(s));
-    narrow.push_back(local && !parameters_.normalize && columns.size() < all_columns.size());
-    layout.groups.push_back({s, std::move(columns), {}, {}, {}});
+    std::int64_t n_columns = 0;
+    for (const ColumnRange range : head_->columns_of_neighbor(s)) n_columns += range.size;
+    narrow.push_back(local && !parameters_.normalize && n_columns < n_features());
+    layout.groups.push_back({s, false, {}, n_columns, {}, {}, {}});
   }
-  for (std::int32_t s = 0; s < n_species; ++s) layout.groups.push_back({s, all_columns, {}, {}, {}});
+  for (std::int32_t s = 0; s < n_species; ++s) layout.groups.push_back({s, true, {}, n_features(), {}, {}, {}});
 
   // The atoms that each center moves with, found in parallel, then laid out in order.
   std::vector<std::vector<std::int32_t>> atoms(static_cast<std::size_t>(centers.offsets[structures.n_frames]));
   batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
-    worker.pairs.clear();
-    batch.search(block.frame).append_neighbors(batch.atom(center), worker.pairs);
+    worker.find_pairs(batch, block.frame, center);
     auto& moving = atoms[static_cast<std::size_t>(center)];
     moving = worker.pairs.j;
     moving.push_back(static_cast<std::int32_t>(batch.atom(center)));
@@ -349,6 +355,11 @@ JacobianLayout DensityDescriptor<T>::jacobian_layout(const Structures& structure
     std::sort(touched.begin(), touched.end());
     touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
     add_row(frame, frame, touched, std::nullopt);
+  }
+  for (JacobianGroup& group : layout.groups) {
+    if (group.n_blocks() > 0 && !group.all_columns) {
+      group.columns = list_columns(head_->columns_of_neighbor(group.species));
+    }
   }
   return layout;
 }

@@ -31,6 +31,8 @@ from castile.structures import (
 
 __all__ = ["SAMPLE_DTYPE", "DensityDescriptor"]
 
+_DENSE_BYTES = 1 << 26
+
 SAMPLE_DTYPE = np.dtype([("frame", np.int64), ("atom", np.int64), ("species", "U2")])
 
 @lru_cache(maxsize=32)
@@ -169,7 +171,9 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         given = self._input(frames, centers)
         core = self._core(given.species)
-        chunks = track(given.chunks(), given.n_rows, type(self).__name__, progress)
+        # Averages and sparse rows are made dense on the way, chunk by chunk.
+        max_rows = max(_DENSE_BYTES // (8 * core.n_features), 1) if self.sparse or given.per_frame else None
+        chunks = track(given.chunks(max_rows), given.n_rows, type(self).__name__, progress)
         if self.sparse:
             parts = [core.transform_sparse(*chunk.arguments) for chunk in chunks]
             return _stack_sparse(parts, given.n_rows, core.n_features, self.dtype)
@@ -503,5 +507,5 @@ def _stack_sparse(parts: list[Any], n_rows: int, n_features: int, dtype: str) ->
         offsets.append((row_offsets[1:] + stored).astype(index_type))
         stored += len(values)
     values = np.concatenate([np.zeros(0, dtype), *(part[0] for part in parts)])
-    columns = np.concatenate([np.zeros(0, index_type), *(part[1].astype(index_type) for part in parts)])
+    columns = np.concatenate([np.zeros(0, index_type), *(part[1] for part in parts)]).astype(index_type, copy=False)
     return sp.csr_array((values, columns, np.concatenate(offsets)), shape=(n_rows, n_features))

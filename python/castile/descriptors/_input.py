@@ -22,8 +22,8 @@ from castile.structures import (
 
 __all__ = ["Chunk", "DescriptorInput", "prepare_input"]
 
-# Large enough to keep all threads busy, small enough that progress moves. A frame is cut only if it alone has
-# more centers than this, always at the same places, so that the bits do not depend on the batch.
+# Large enough to keep all threads busy, small enough that progress moves. Frames are never cut, so that what is
+# prepared for a frame is prepared once, and sums over its centers do not depend on the batch.
 _CHUNK_CENTERS = 8192
 
 
@@ -63,17 +63,16 @@ class DescriptorInput:
         """Return the frame of each center, shape (n_centers,)."""
         return np.repeat(np.arange(self.structures.n_frames), np.diff(self.centers.offsets))
 
-    def chunks(self) -> Iterator[tuple[int, Chunk]]:
-        """Yield (rows, chunk) in order."""
+    def chunks(self, max_rows: int | None = None) -> Iterator[tuple[int, Chunk]]:
+        """Yield (rows, chunk) in order, of at most ``max_rows`` rows unless one frame has more."""
+        rows = np.arange(self.structures.n_frames + 1) if self.per_frame else self.centers.offsets
         start = 0
         while start < self.structures.n_frames:
-            limit = self.centers.offsets[start] + _CHUNK_CENTERS
-            stop = int(np.searchsorted(self.centers.offsets, limit, side="right")) - 1
-            if stop > start:
-                yield self._chunk(start, stop)
-            else:
-                stop = start + 1
-                yield from self._chunks_of_large_frame(start)
+            stop = _last_within(self.centers.offsets, start, _CHUNK_CENTERS)
+            if max_rows is not None:
+                stop = min(stop, _last_within(rows, start, max_rows))
+            stop = max(stop, start + 1)
+            yield self._chunk(start, stop)
             start = stop
 
     def _chunk(self, start: int, stop: int) -> tuple[int, Chunk]:
@@ -86,16 +85,10 @@ class DescriptorInput:
         atoms = slice(int(offsets[start]), int(offsets[stop]))
         return rows.stop - rows.start, Chunk(core, self.centers.slice(start, stop), rows, atoms, frames)
 
-    def _chunks_of_large_frame(self, frame: int) -> Iterator[tuple[int, Chunk]]:
-        n_rows, chunk = self._chunk(frame, frame + 1)
-        if self.per_frame:  # a mean cannot be cut
-            yield n_rows, chunk
-            return
-        for first in range(0, n_rows, _CHUNK_CENTERS):
-            last = min(first + _CHUNK_CENTERS, n_rows)
-            centers = Centers(chunk.centers.atoms[first:last], np.array([0, last - first]))
-            rows = slice(chunk.rows.start + first, chunk.rows.start + last)
-            yield last - first, Chunk(chunk.structures, centers, rows, chunk.atoms, chunk.frames)
+
+def _last_within(offsets: IntArray, start: int, room: int) -> int:
+    """Return the last frame offset that is no more than ``room`` away from that of ``start``."""
+    return int(np.searchsorted(offsets, offsets[start] + room, side="right")) - 1
 
 
 def prepare_input(

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from castile.descriptors._input import DescriptorInput
+from castile import _core
+from castile.descriptors._input import Chunk, DescriptorInput
 from castile.descriptors.jacobian import Jacobian, JacobianGroup, MemoryEstimate
 from castile.progress import track
+from castile.structures import IntArray
 
 __all__ = ["JacobianBuilder"]
 
@@ -24,23 +26,25 @@ class JacobianBuilder:
         self._given = given
         self._dtype = np.dtype(dtype)
         self._strain = strain
-        self._parts = [(rows, chunk, core.jacobian_layout(*chunk.arguments)) for rows, chunk in given.chunks()]
+        self._parts: list[tuple[int, Chunk, _core.JacobianLayout]] = [
+            (rows, chunk, core.jacobian_layout(*chunk.arguments)) for rows, chunk in given.chunks()
+        ]
         first = self._parts[0][2]
         self._groups = range(first.n_groups)
-        self._columns = [first.columns(group) for group in self._groups]
+        self._n_columns = [first.n_columns(group) for group in self._groups]
         self._n_blocks = [sum(layout.n_blocks(group) for _, _, layout in self._parts) for group in self._groups]
 
     def estimate(self) -> MemoryEstimate:
         """Return the bytes of the values."""
         size = self._dtype.itemsize
         features = self._given.n_rows * self._core.n_features * size
-        blocks = sum(3 * n * len(columns) * size for n, columns in zip(self._n_blocks, self._columns, strict=True))
+        blocks = sum(3 * n * width * size for n, width in zip(self._n_blocks, self._n_columns, strict=True))
         return MemoryEstimate(features, blocks, 9 * features if self._strain else 0)
 
     def build(self, progress: bool) -> Jacobian:
         """Allocate and compute all values."""
         given = self._given
-        shapes = [(n, 3, len(columns)) for n, columns in zip(self._n_blocks, self._columns, strict=True)]
+        shapes = [(n, 3, width) for n, width in zip(self._n_blocks, self._n_columns, strict=True)]
         values = [np.empty(shape, self._dtype) for shape in shapes]
         strain = None
         if self._strain:
@@ -63,5 +67,14 @@ class JacobianBuilder:
                 continue
             row, frame, atom = (np.concatenate(part) for part in zip(*where[group], strict=True))
             species = given.species[self._parts[0][2].species(group)]
-            groups.append(JacobianGroup(species, self._columns[group], values[group], row, frame, atom))
+            groups.append(JacobianGroup(species, self._columns_of(group), values[group], row, frame, atom))
         return Jacobian(groups, strain, given.n_rows, self._core.n_features, given.structures.atom_offsets)
+
+    def _columns_of(self, group: int) -> IntArray:
+        for _, _, layout in self._parts:
+            columns = layout.columns(group)
+            if columns is None:
+                return np.arange(self._n_columns[group])
+            if len(columns):
+                return columns
+        raise AssertionError("a group with blocks has columns")

@@ -32,7 +32,7 @@ struct DensityDescriptorParameters {
 
 /// Which atoms of each structure are centers; a view.
 struct Centers {
-  const std::int64_t* atoms = nullptr;    ///< indices within the structure, ascending, (n_centers)
+  const std::int64_t* atoms = nullptr;    ///< indices within the structure, each once, (n_centers)
   const std::int64_t* offsets = nullptr;  ///< (n_frames + 1): centers of frame f
 };
 
@@ -40,14 +40,16 @@ struct Centers {
 template <typename T>
 struct SparseRows {
   std::vector<std::int64_t> row_offsets;
-  std::vector<std::int64_t> columns;
+  std::vector<std::int32_t> columns;
   std::vector<T> values;
 };
 
 /// Blocks of an explicit Jacobian that share a moving species and a set of columns.
 struct JacobianGroup {
   std::int32_t species;               ///< of the moving atom
+  bool all_columns;                   ///< then `columns` is left empty
   std::vector<std::int64_t> columns;  ///< ascending
+  std::int64_t n_columns;
   std::vector<std::int64_t> row;      ///< per block: row of the feature matrix
   std::vector<std::int64_t> frame;
   std::vector<std::int64_t> atom;  ///< index within the frame
@@ -104,7 +106,7 @@ class DensityDescriptor {
   struct BlockGradients;
   struct CenterCotangents;
   struct SparseRow {
-    std::vector<std::int64_t> columns;
+    std::vector<ColumnRange> ranges;
     std::vector<T> values;
   };
 
@@ -112,6 +114,7 @@ class DensityDescriptor {
   /// Features before normalisation.
   void transform_raw(const Batch& batch, T* features) const;
   void keep_columns(T* row, const std::vector<std::int32_t>& species, SparseRow& kept) const;
+  static SparseRows<T> join_rows(std::vector<SparseRow>& rows);
   /// Mean coefficients of each frame, with channels for all species.
   std::vector<Coefficients<T>> mean_coefficients(const Batch& batch) const;
   Coefficients<T> all_channels() const;
