@@ -27,12 +27,6 @@ std::vector<std::pair<std::string, Factory<T>>> registry() {
 
 }  // namespace
 
-std::vector<std::string> feature_head_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : registry<double>()) names.push_back(entry.first);
-  return names;
-}
-
 template <typename T>
 std::unique_ptr<FeatureHead<T>> make_feature_head(const std::string& name, int n_species, int n_max, int l_max) {
   for (const auto& [known, factory] : registry<T>()) {

@@ -50,7 +50,7 @@ struct JacobianGroup {
   bool all_columns;                   ///< then `columns` is left empty
   std::vector<std::int64_t> columns;  ///< ascending
   std::int64_t n_columns;
-  std::vector<std::int64_t> row;      ///< per block: row of the feature matrix
+  std::vector<std::int64_t> row;  ///< per block: row of the feature matrix
   std::vector<std::int64_t> frame;
   std::vector<std::int64_t> atom;  ///< index within the frame
   std::int64_t n_blocks() const { return static_cast<std::int64_t>(row.size()); }

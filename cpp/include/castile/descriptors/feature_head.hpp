@@ -62,9 +62,6 @@ class FeatureHead {
   int l_max_;
 };
 
-/// Names that `make_feature_head` knows.
-std::vector<std::string> feature_head_names();
-
 /// "spherical_expansion", "radial_spectrum" or "power_spectrum"; throws std::invalid_argument for another.
 template <typename T>
 std::unique_ptr<FeatureHead<T>> make_feature_head(const std::string& name, int n_species, int n_max, int l_max);
