@@ -26,9 +26,8 @@ ridge.fit(features[train] * scale, energies[train] - mean)
 errors = ridge.predict(features[test] * scale) + mean - energies[test]
 print(f"energy error: {1e3 * np.abs(errors).mean() / len(frames[0]):.2f} meV/atom")
 
-# The energy is linear in the features, so its gradient with respect to them is one row of weights.
-weights = scale**2 * ridge.dual_coef_ @ features[train]
-gradients = soap.vjp(frames[test], np.tile(weights, (len(frames[test]), 1)))
+# By the chain rule: from the energy to the scaled features, and from the features to the positions.
+gradients = soap.vjp(frames[test], scale * ridge.gradient(features[test] * scale))
 forces = -gradients.positions
 reference = np.concatenate([atoms.get_forces() for atoms in frames[test]])
 print(f"force error: {np.abs(forces - reference).mean():.3f} eV/Å of {reference.std():.3f}")

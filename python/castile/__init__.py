@@ -1,7 +1,10 @@
 """Castile: fast, differentiable descriptors and kernel regression for atomistic machine learning.
 
-Units are Å, eV, eV/Å and eV/Å³; structures are ``ase.Atoms``.
+Units are Å, eV, eV/Å and eV/Å³; structures are ``ase.Atoms``. The modules ``datasets``, ``io`` and ``plots`` are
+imported when they are first used.
 """
+
+from typing import TYPE_CHECKING
 
 from castile import kernels
 from castile._core import __version__
@@ -26,6 +29,13 @@ from castile.errors import (
 from castile.models import KernelRidge, select
 from castile.neighbors import NeighborList, neighbor_list
 from castile.parallel import num_threads, set_num_threads, threads
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from castile import datasets as datasets
+    from castile import io as io
+    from castile import plots as plots
 
 __all__ = [
     "SOAP",
@@ -52,3 +62,19 @@ __all__ = [
     "set_num_threads",
     "threads",
 ]
+
+# Not in __all__: `from castile import *` must not hide the standard library's io.
+_LAZY_MODULES = ("datasets", "io", "plots")
+
+if not TYPE_CHECKING:  # type checkers take it for a promise that every name exists
+
+    def __getattr__(name: str) -> "ModuleType":
+        if name not in _LAZY_MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY_MODULES})

@@ -42,8 +42,9 @@ _SYNONYMS = {
 def reject_unknown(unknown: Mapping[str, Any], known: Iterable[str], owner: str) -> None:
     """Raise for keyword arguments that do not exist, with the name that was probably meant."""
     for name in unknown:
-        close = difflib.get_close_matches(name, list(known), n=1)
-        meant = _SYNONYMS.get(name.lower(), close[0] if close else None)
+        meant = _SYNONYMS.get(name.lower())
+        if meant is None and name not in _SYNONYMS.values():  # l_max, where there is none, is no slip for n_max
+            meant = next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
         hint = f"; did you mean {meant}?" if meant in set(known) else ""
         raise InputTypeError(f"{owner} has no parameter {name!r}{hint}")
 

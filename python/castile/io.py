@@ -7,6 +7,7 @@ import os
 import secrets
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -230,7 +231,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
         raise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureFile:
     """What :func:`load_features` returns.
 
@@ -352,8 +353,14 @@ def load_features(path: str | os.PathLike[str]) -> FeatureFile:
             return _feature_file(file)
     except FileReadError:
         raise
-    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise FileReadError(f"cannot read {path} ({error}); the file is damaged, or not an .npz file") from error
+    except OSError as error:
+        raise FileReadError(f"cannot read {path} ({error.strerror or error}); check its permissions") from error
+    except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        # NumPy's own words would advise to allow pickle, which runs code from the file.
+        raise FileReadError(
+            f"cannot read {path}: it is not an .npz file that castile describe wrote, or it is damaged or cut off; "
+            f"write it again with castile describe or castile.io.save_features"
+        ) from error
 
 
 def _feature_file(file: Any) -> FeatureFile:

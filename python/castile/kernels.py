@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
@@ -13,12 +13,14 @@ import scipy.sparse
 
 from castile import _core
 from castile.errors import InputError, InputTypeError
+from castile.structures import is_single_frame
 
 __all__ = ["average_kernel", "soap_kernel", "species_kernel"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_MAKE_ROWS = "descriptor.transform(frames) gives the rows of all structures as one matrix"
 _BLOCK_BYTES = 1 << 25  # of a sparse matrix's rows made dense at a time
 
 
@@ -213,7 +215,7 @@ def species_kernel(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroupedRows:
     """Checked rows, the number of the structure that each belongs to and, if wanted, its species.
 
@@ -263,8 +265,29 @@ def check_zeta(zeta: Any) -> float:
     return power
 
 
+def require_rows(X: Any, name: str) -> None:
+    """Raise InputTypeError for structures, text, or lists of unequal lengths in the place of rows."""
+    if scipy.sparse.issparse(X) or not isinstance(X, Iterable):
+        return
+    if isinstance(X, str) or (isinstance(X, (list, tuple)) and X and isinstance(X[0], str)):
+        raise InputTypeError(f"{name} must be rows of numbers, got text, {X!r:.60}; {_MAKE_ROWS}")
+    if is_single_frame(X) or (getattr(X, "ndim", 1) == 1 and is_single_frame(next(iter(X), None))):
+        raise InputTypeError(
+            f"{name} must be rows of numbers, shape (n_rows, n_features), got structures; {_MAKE_ROWS}"
+        )
+    if isinstance(X, (list, tuple)):
+        listed = (row for row in X if isinstance(row, (list, tuple)) or getattr(row, "ndim", 0) > 0)
+        lengths = sorted({row.shape[0] if hasattr(row, "shape") else len(row) for row in listed})
+        if len(lengths) > 1:
+            raise InputTypeError(
+                f"{name} must be rows of numbers, all of one length, got lengths from {lengths[0]} to "
+                f"{lengths[-1]}; {_MAKE_ROWS}"
+            )
+
+
 def as_rows(X: Any, name: str) -> Any:
     """Return finite rows, (n_rows, n_features), as a contiguous float64 array or a CSR array."""
+    require_rows(X, name)
     if scipy.sparse.issparse(X):
         rows = scipy.sparse.csr_array(X, dtype=np.float64)
     else:
@@ -273,11 +296,13 @@ def as_rows(X: Any, name: str) -> Any:
         try:
             rows = np.asarray(X, dtype=np.float64, order="C")
         except (TypeError, ValueError) as error:
-            raise InputTypeError(f"{name} must be an array of real numbers: {error}") from error
+            raise InputTypeError(
+                f"{name} must be an array of real numbers: {error}; {_MAKE_ROWS}"
+            ) from error
         if rows.ndim != 2:
+            remedy = f"a single row is {name}.reshape(1, -1)" if rows.ndim < 2 else _MAKE_ROWS
             raise InputError(
-                f"{name} must have shape (n_rows, n_features), got {rows.shape}; "
-                f"a single row is {name}.reshape(1, -1)"
+                f"{name} must have shape (n_rows, n_features), got {rows.shape}; {remedy}"
             )
     if 0 in rows.shape:
         raise InputError(f"{name} must have at least one row and one column, got {rows.shape}")

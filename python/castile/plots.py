@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,12 @@ FloatArray = npt.NDArray[np.float64]
 # Okabe and Ito's colors, told apart by color-blind readers too; light yellow and black are left out.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LOOKS = len(_COLORS) * len(_MARKERS)  # of groups that can be told apart
 _SIZE = 26.0  # of markers, square points
 _GRAY = "#666666"
+_FEW_GROUPS = 10  # whose legend fits inside or above the axes
+_LEGEND_ROWS = 24  # of a column beside the axes
+_LONGEST_LABEL = 26  # characters in a legend
 
 
 def parity_plot(
@@ -41,7 +46,8 @@ def parity_plot(
     reference, predicted : array-like of shape (n,)
         Values in the same unit.
     groups : array-like of shape (n,), optional
-        A label per point; each gets its color, marker and line in the legend.
+        A label per point; each gets its color, marker and line in the legend, which stands beside the axes for
+        more than ten labels and is left out, with a note, for more than 48, which could not be told apart.
     unit : str
         Unit of the values, for labels and errors. Errors of energies below 0.1 eV are printed in meV.
     quantity : str
@@ -67,7 +73,7 @@ def parity_plot(
     x, y = _column(reference, "reference"), _column(predicted, "predicted")
     if len(x) != len(y):
         raise InputError(f"predicted must have as many values as reference, {len(x)}, got {len(y)}")
-    ax = _new_axes() if ax is None else ax
+    ax = _new_axes(beside=_legend_width(groups)) if ax is None else ax
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     margin = 0.05 * (high - low) or 1.0
     limits = (low - margin, high + margin)
@@ -81,8 +87,15 @@ def parity_plot(
     ax.yaxis.set_major_locator(ax.xaxis.get_major_locator())
     errors = _error_figures(y - x, unit)
     ax.text(0.97, 0.03, errors, transform=ax.transAxes, ha="right", va="bottom", fontsize=9)
-    if groups is not None:
-        ax.legend(loc="upper left", fontsize=9, frameon=False, handletextpad=0.3, borderaxespad=0.3)
+    n_groups = len(_labels(groups))
+    if n_groups > _LOOKS:
+        _note_instead_of_legend(ax, n_groups)
+    elif n_groups > _FEW_GROUPS:
+        _legend_beside(ax, groups)
+    elif groups is not None:
+        ax.legend(
+            *_entries(ax, groups), loc="upper left", fontsize=9, frameon=False, handletextpad=0.3, borderaxespad=0.3
+        )
     return ax
 
 
@@ -103,7 +116,9 @@ def feature_map(
     values : array-like of shape (n,), optional
         Colors the points, with a color bar; without them the colors show the groups.
     groups : array-like of shape (n,), optional
-        A label per point; each gets its marker and its line in the legend.
+        A label per point; each gets its marker and its line in the legend, which stands beside the axes for more
+        than ten labels and is left out, with a note, for more than can be told apart: 48, or with ``values``,
+        which take the colors, eight.
     label : str
         What the values are, with their unit, for the color bar.
     ax : matplotlib Axes, optional
@@ -131,7 +146,10 @@ def feature_map(
     shown = None if values is None else _column(values, "values")
     if shown is not None and len(shown) != len(points):
         raise InputError(f"values must hold one number per row of features, {len(points)}, got {len(shown)}")
-    ax = _new_axes(wide=shown is not None) if ax is None else ax
+    n_groups = len(_labels(groups))
+    n_looks = _LOOKS if shown is None else len(_MARKERS)
+    beside = _legend_width(groups) if n_groups <= n_looks else 0.0
+    ax = _new_axes(wide=shown is not None, beside=beside) if ax is None else ax
     drawn: Any = None
     for name, members, color, marker in _named_groups(groups, len(points)):
         style = _style(color, marker)
@@ -143,16 +161,50 @@ def feature_map(
     ax.set_ylabel(f"principal component 2 ({100 * shares[1]:.0f} % of variance)")
     if shown is not None:
         ax.figure.colorbar(drawn, ax=ax, label=label)
-    if groups is not None:
-        _legend_above(ax, gray=shown is not None)
+    if n_groups > n_looks:
+        _note_instead_of_legend(ax, n_groups)
+    elif n_groups > _FEW_GROUPS:
+        _legend_beside(ax, groups)
+    elif groups is not None:
+        _legend_above(ax, groups, gray=shown is not None)
     return ax
 
 
-def _new_axes(wide: bool = False) -> Axes:
+def _new_axes(wide: bool = False, beside: float = 0.0) -> Axes:
+    """Return the axes of a new figure, with room in inches for what stands beside them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.6 if wide else 4.6, 4.6), dpi=150, layout="constrained")
+    # A layout that knows axes of a fixed aspect, which would otherwise push the legend or a label out.
+    layout: Literal["compressed", "constrained"] = "compressed" if beside else "constrained"
+    figure = Figure(figsize=((5.6 if wide else 4.6) + beside, 4.6), dpi=150, layout=layout)
     return figure.subplots()
+
+
+def _labels(groups: Any) -> list[str]:
+    return [] if groups is None else [str(label) for label in dict.fromkeys(np.asarray(groups).reshape(-1).tolist())]
+
+
+def _short_labels(groups: Any) -> list[str]:
+    labels = _labels(groups)
+    return [text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…" for text in labels]
+
+
+def _entries(ax: Axes, groups: Any) -> tuple[list[Any], list[str]]:
+    """Return the markers and names of the groups, which are the last that were drawn."""
+    labels = _short_labels(groups)
+    return ax.get_legend_handles_labels()[0][-len(labels) :], labels
+
+
+def _legend_columns(n_labels: int) -> int:
+    return -(-n_labels // _LEGEND_ROWS)
+
+
+def _legend_width(groups: Any) -> float:
+    """Return the width in inches of a legend that stands beside the axes."""
+    labels = _short_labels(groups)
+    if not _FEW_GROUPS < len(labels) <= _LOOKS:
+        return 0.0
+    return _legend_columns(len(labels)) * (0.3 + 0.055 * max(map(len, labels)))  # letters of 7 points
 
 
 def _column(values: Any, name: str) -> FloatArray:
@@ -173,7 +225,9 @@ def _named_groups(groups: Any, n: int) -> Iterator[tuple[str | None, npt.NDArray
     if len(labels) != n:
         raise InputError(f"groups must hold one label per point, {n}, got {len(labels)}")
     for index, label in enumerate(dict.fromkeys(labels.tolist())):
-        color, marker = _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
+        # Their numbers share the divisor two: after 24 groups the markers move on, as the pairs would repeat.
+        shifted = index + index // math.lcm(len(_COLORS), len(_MARKERS))
+        color, marker = _COLORS[index % len(_COLORS)], _MARKERS[shifted % len(_MARKERS)]
         yield str(label), labels == label, color, marker
 
 
@@ -183,9 +237,10 @@ def _style(color: str, marker: str) -> dict[str, Any]:
     return {**size, "edgecolors": "white", "linewidths": 0.4, "alpha": 0.9, "zorder": 2}
 
 
-def _legend_above(ax: Axes, gray: bool) -> None:
+def _legend_above(ax: Axes, groups: Any, gray: bool) -> None:
     """Put the legend over the axes, where it hides no points."""
     legend: Any = ax.legend(
+        *_entries(ax, groups),
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         ncols=2,
@@ -198,6 +253,29 @@ def _legend_above(ax: Axes, gray: bool) -> None:
     for handle in legend.legend_handles if gray else ():
         handle.set_array(None)
         handle.set_facecolor(_GRAY)
+
+
+def _note_instead_of_legend(ax: Axes, n_groups: int) -> None:
+    note = f"{n_groups} groups, more than a legend can tell apart"
+    ax.set_title(note, loc="left", fontsize=8, color=_GRAY)
+
+
+def _legend_beside(ax: Axes, groups: Any) -> None:
+    """Put a long legend to the right of the axes, in small letters."""
+    handles, labels = _entries(ax, groups)
+    ax.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=_legend_columns(len(labels)),
+        fontsize=7,
+        frameon=False,
+        labelspacing=0.25,
+        handletextpad=0.2,
+        columnspacing=0.8,
+        borderaxespad=0.4,
+    )
 
 
 def _error_figures(errors: FloatArray, unit: str) -> str:

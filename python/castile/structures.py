@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,10 +20,11 @@ __all__ = ["StructureArrays", "as_frames", "as_structure_arrays", "is_single_fra
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_READ_FILES = "read files with ase.io.read(path, ':')"
 _SMALLEST_VOLUME_RATIO = 1e-10  # |det| of the unit cell vectors, below which a cell counts as flat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StructureArrays:
     """Many structures behind each other, checked and contiguous.
 
@@ -95,8 +97,18 @@ def as_frames(frames: Any) -> list[Atoms]:
         return [_as_atoms(frames, 0)]
     if isinstance(frames, (str, bytes)) or not isinstance(frames, Iterable):
         raise InputTypeError(
+            f"frames must be ase.Atoms or a sequence of them, got {type(frames).__name__}; {_READ_FILES}"
+        )
+    if isinstance(frames, Mapping):
+        raise InputTypeError(
             f"frames must be ase.Atoms or a sequence of them, got {type(frames).__name__}; "
-            "read files with ase.io.read(path, ':')"
+            "give list(frames.values()) if its values are structures"
+        )
+    # "pandas.core.frame" before version 3, "pandas" since.
+    if type(frames).__module__.partition(".")[0] == "pandas" and hasattr(frames, "columns"):
+        raise InputTypeError(
+            f"frames must be ase.Atoms or a sequence of them, got a {type(frames).__name__}; "
+            f"give its column of structures, df[{_column_of_structures(frames)!r}]"
         )
     return [_as_atoms(frame, index) for index, frame in enumerate(frames)]
 
@@ -115,9 +127,18 @@ def _as_atoms(frame: Any, index: int) -> Atoms:
         return frame
     if _is_pymatgen(frame):
         return cast(Atoms, frame.to_ase_atoms())
+    remedy = f"; {_READ_FILES}" if isinstance(frame, (str, os.PathLike)) else ""
     raise InputTypeError(
-        f"frames[{index}] must be an ase.Atoms or a pymatgen Structure, got {type(frame).__name__}"
+        f"frames[{index}] must be an ase.Atoms or a pymatgen Structure, got {type(frame).__name__}{remedy}"
     )
+
+
+def _column_of_structures(table: Any) -> Any:
+    """Return the name of the first column of a pandas DataFrame that holds structures, or an example."""
+    for name in table.columns if len(table) else ():
+        if is_single_frame(table[name].iloc[0]):
+            return name
+    return "atoms"
 
 
 def as_structure_arrays(frames: Any) -> StructureArrays:

@@ -1,5 +1,7 @@
 """Every input that cannot be used reaches an error that names it and says what to do."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -72,7 +74,9 @@ def test_a_flat_cell_is_fine_along_axes_that_are_not_periodic(cls):
         ([[1.0, 2.0]], r"frames\[0\] must be an ase.Atoms or a pymatgen Structure, got list"),
         ([hydrogen(), None], r"frames\[1\] must be an ase.Atoms or a pymatgen Structure, got NoneType"),
         ([[hydrogen()]], r"frames\[0\] must be an ase.Atoms"),
-        ({"a": hydrogen()}, r"frames\[0\] must be an ase.Atoms or a pymatgen Structure, got str"),
+        (["a.xyz", "b.xyz"], r"frames\[0\] must be .* got str; read files with ase.io.read\(path, ':'\)"),
+        ([Path("a.xyz")], r"frames\[0\] must be .*; read files with ase.io.read\(path, ':'\)"),
+        ({"a": hydrogen()}, r"got dict; give list\(frames.values\(\)\)"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -80,6 +84,17 @@ def test_a_flat_cell_is_fine_along_axes_that_are_not_periodic(cls):
 def test_something_else_than_frames_is_a_type_error(method, frames, message):
     with pytest.raises(InputTypeError, match=message):
         getattr(make(), method)(frames)
+
+
+def test_a_table_of_structures_gets_the_name_of_the_column():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"energy": [1.0, 2.0], "structure": [hydrogen(), hydrogen()]})
+    with pytest.raises(InputTypeError, match=r"got a DataFrame; give its column of structures, df\['structure'\]"):
+        make().transform(table)
+    for other in (table[["energy"]], table[:0]):
+        with pytest.raises(InputTypeError, match=r"df\['atoms'\]"):
+            make().fit(other)
+    assert make().transform(table["structure"]).shape[0] == 4
 
 
 @pytest.mark.parametrize("frames", [[], (), np.zeros(0), iter([])], ids=lambda value: type(value).__name__)
@@ -123,6 +138,11 @@ def test_absent_species_are_named(cls):
     ("species", "error", "message"),
     [
         ("H", InputTypeError, r"species must be a list of symbols, got 'H'; write \['H'\]"),
+        ("HC", InputTypeError, r"species must be a list of symbols, got 'HC'; write \['H', 'C'\]$"),
+        ("Si, O", InputTypeError, r"got 'Si, O'; write \['Si', 'O'\]$"),
+        ("Si", InputTypeError, r"got 'Si'; write \['Si'\]$"),
+        ("water", InputTypeError, r"got 'water'; write one such as \['H', 'C'\]$"),
+        ("", InputTypeError, r"got ''; write one such as \['H', 'C'\]$"),
         (5, InputTypeError, "species must be a list of symbols, got 5"),
         ([], InputError, "species must name at least one element, each once"),
         (["H", "H"], InputError, "species must name at least one element, each once"),
@@ -269,8 +289,9 @@ def test_other_names_for_l_max_are_hinted_at_where_there_is_one():
 
 
 def test_a_radial_spectrum_has_no_l_max():
-    with pytest.raises(InputTypeError, match="RadialSpectrum has no parameter 'l_max'"):
-        castile.RadialSpectrum(l_max=3)
+    for name in ("l_max", "lmax"):
+        with pytest.raises(InputTypeError, match=rf"RadialSpectrum has no parameter '{name}'$"):
+            castile.RadialSpectrum(**{name: 3})
     with pytest.raises(ValueError, match="l_max"):
         castile.RadialSpectrum().set_params(l_max=3)
 

@@ -71,7 +71,7 @@ def test_every_form_of_centers_chooses_rows_of_the_full_result(cls, entry, expec
 def test_each_frame_has_its_own_entry(cls, frames):
     descriptor = make(cls, frames)
     X, samples = descriptor.transform(frames), descriptor.samples(frames)
-    centers = ["O", None, [1], np.array([True]), ["S", "Mo"]]
+    centers = [["O"], None, [1], np.array([True]), ["S", "Mo"]]
     chosen = [
         row
         for row, (frame, atom, species) in enumerate(samples)
@@ -143,6 +143,17 @@ def test_the_number_of_entries_must_be_that_of_the_frames(cls, frames):
         descriptor.transform(frames, centers=[[0], [0]])
     with pytest.raises(InputTypeError, match="centers must be None, a symbol or a sequence"):
         descriptor.transform(frames, centers=3)
+
+
+def test_a_bare_symbol_among_the_entries_of_several_frames_is_ambiguous(cls, frames):
+    descriptor = make(cls, frames)
+    message = r"bare symbol 'C'; write centers='C' .* or centers=\[\['C', 'H'\]\] \* len\(frames\)"
+    for centers in (["C", "H"], ("C", "H"), np.array(["C", "H"])):
+        for some in (frames[:2], frames):
+            with pytest.raises(InputError, match=message):
+                descriptor.transform(some, centers=centers)
+    with pytest.raises(InputError, match="bare symbol 'O'"):
+        descriptor.samples(frames[:2], centers=[[0], "O"])
 
 
 def test_ragged_entries_are_refused_with_our_error(cls):

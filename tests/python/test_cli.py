@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_describe_writes_a_sparse_matrix_that_scipy_reads(tmp_path, file, frames
 
 
 def test_centers_species_frames_and_other_parameters_are_passed_on(tmp_path, file, frames):
-    options = ["--centers", "P,Al", "--species", "P H Al Si C", "--index", ":2", "--dtype", "float32"]
+    options = ["--centers", "15,Al", "--species", "15 H 13,Si C", "--index", ":2", "--dtype", "float32"]
     options += ["-s", "center_weight=0.5", "--set", "cutoff-function=polynomial", "--n-max", 2]
     status, text = run("describe", file, "-o", tmp_path / "out.npz", *options)
     assert status == 0, text
@@ -198,6 +199,13 @@ MISTAKES = {
     "symbol": (["good.xyz", "--centers", "Xy"], "'Xy', which is not a chemical symbol"),
     "average": (["good.xyz", "--average", "mean"], "average must be one of"),
     "no cell": (["flat.xyz"], "periodic along axis"),
+    "absent centers": (["good.xyz", "--centers", "Si,Fe"], "names Fe, which no frame holds; choose from Al, H, P, Si"),
+    "absent number": (["good.xyz", "--species", "200"], "species holds '200', which is not a chemical symbol"),
+    "two cutoffs": (
+        ["good.xyz", "-s", "cutoff=3", "--cutoff", "4"],
+        "cutoff is given twice, as 4.0 and by --set cutoff=3; leave out one",
+    ),
+    "two sets": (["good.xyz", "-s", "n-max=3", "-s", "n_max=4"], "n_max is given twice, as 3 and by --set n_max=4"),
 }
 
 
@@ -217,6 +225,29 @@ def test_a_mistake_is_one_line_and_status_one(tmp_path, monkeypatch, file, mista
     assert "Traceback" not in text
     assert not (tmp_path / "out.npz").exists()
     assert not list(tmp_path.glob(".castile*"))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out", "out.npy", "out.npz.gz"])
+def test_an_output_that_is_no_npz_is_refused_before_anything_is_read(tmp_path, name):
+    status, text = run("describe", tmp_path / "missing.xyz", "-o", tmp_path / name)
+    assert status == 1
+    assert re.search(rf"--output must end in \.npz, .*{name}'; write out.*\.npz", text)
+    assert not os.listdir(tmp_path)
+
+
+def test_the_time_is_given_per_atom_for_many_atoms_only(tmp_path, file):
+    _, text = run("describe", file, "-o", tmp_path / "few.npz", "--n-max", 2)
+    assert re.search(r"^time +\d+\.\d\d s *$", text, re.MULTILINE)
+    ase.io.write(tmp_path / "many.xyz", bulk("Si", cubic=True).repeat(5))
+    _, text = run("describe", tmp_path / "many.xyz", "-o", tmp_path / "many.npz", "--n-max", 2, "--cutoff", 3)
+    assert re.search(r"^time +\d+\.\d\d s, \d+ µs per atom", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("option", "what"), [("--cutoff", "a number"), ("--n-max", "an integer")])
+def test_a_word_in_the_place_of_a_number_is_named(file, option, what):
+    status, text = run("describe", file, "-o", "x.npz", option, "wide")
+    assert status == 2
+    assert re.search(rf"Invalid value for '?{option}'?.*must be {what}, got 'wide'", " ".join(text.split()))
 
 
 def test_usage_errors_have_status_two(file):
@@ -306,6 +337,15 @@ def test_the_example_in_the_readme_runs(capsys):
     for block in re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         exec(block, {})
     assert float(re.search(r"leave-one-out error: (\d+) meV/atom", capsys.readouterr().out)[1]) < 50
+
+
+@pytest.mark.parametrize("path", sorted(README.parent.glob("docs/examples/*.py")), ids=lambda path: path.stem)
+def test_the_examples_of_the_documentation_run(path, capsys):
+    names = runpy.run_path(str(path))
+    printed = capsys.readouterr().out
+    assert "energy" in printed
+    assert names["forces"].shape[1] == 3
+    assert names.get("deviation", 0.0) < 1e-6
 
 
 def test_the_readme_lists_every_descriptor_and_its_links_exist():

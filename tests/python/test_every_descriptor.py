@@ -50,7 +50,7 @@ def make_centers(choice, frames):
         return None
     if choice == "indices":
         return [np.arange(len(atoms))[::-2] for atoms in frames]
-    return [frames[0].get_chemical_symbols()[0]] * len(frames)
+    return [[frames[0].get_chemical_symbols()[0]]] * len(frames)
 
 
 def check(case):

@@ -1,5 +1,6 @@
 import gzip
 import os
+import pickle
 import stat
 
 import ase.io
@@ -247,7 +248,13 @@ def test_files_of_another_kind_are_refused(tmp_path, frames):
     np.savez(tmp_path / "other.npz", x=np.ones(3))
     np.save(tmp_path / "array.npy", np.ones(3))
     for name in ("half.npz", "text.npz", "other.npz", "missing.npz", "array.npy"):
-        with pytest.raises(FileReadError, match=name):
+        with pytest.raises(FileReadError, match=name) as caught:
+            load_features(tmp_path / name)
+        assert "pickle" not in str(caught.value)
+    (tmp_path / "text.npz").write_bytes(pickle.dumps({"features": [1.0]}))
+    np.savez(tmp_path / "half.npz", castile_format=1, frame=np.array([None]), atom=[0])
+    for name in ("half.npz", "text.npz"):
+        with pytest.raises(FileReadError, match=r"not an \.npz file that castile describe wrote, or it is damaged"):
             load_features(tmp_path / name)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse
+from ase.build import bulk
 from sklearn import kernel_ridge as sklearn_kernel_ridge
 from sklearn.base import clone
 from sklearn.metrics.pairwise import laplacian_kernel, pairwise_kernels
@@ -15,7 +16,7 @@ from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import castile
-from castile.errors import InputError, InputTypeError, NotFittedError
+from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError
 from castile.kernels import average_kernel, soap_kernel
 
 KERNELS = [
@@ -321,6 +322,137 @@ def test_arguments_are_not_modified():
     np.testing.assert_array_equal(K, before)
 
 
+# The derivative with respect to rows.
+
+GRADIENTS = [
+    {"zeta": 2},
+    {"zeta": 1},
+    {"zeta": 5},
+    {"zeta": 2.5},
+    {"zeta": 0.7},
+    {"zeta": 2, "normalize": False},
+    {"zeta": 1, "normalize": False},
+    {"zeta": 3.5, "normalize": False},
+    {"kernel": "linear"},
+]
+
+
+@pytest.mark.parametrize("parameters", GRADIENTS, ids=str)
+@pytest.mark.parametrize("n_outputs", [None, 2])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_gradient_equals_central_differences(parameters, n_outputs, grouped):
+    X, y, groups = local_data(n_outputs=n_outputs)
+    if not grouped:
+        X, groups = X[: len(y)], None
+    # Powers below one are no positive definite kernel: alpha must make up for it.
+    model = castile.KernelRidge(alpha=30.0, **parameters).fit(X, y, groups=groups)
+    probe = random_data(11, 8, seed=3)[0] + 0.1
+    step = 1e-5
+    numeric = np.empty((*probe.shape, *y.shape[1:]))
+    for column in range(8):
+        ahead, behind = probe.copy(), probe.copy()
+        ahead[:, column] += step
+        behind[:, column] -= step
+        numeric[:, column] = (model.predict(ahead) - model.predict(behind)) / (2 * step)
+    gradient = model.gradient(probe)
+    assert gradient.shape == numeric.shape
+    assert_relative(gradient, numeric, 1e-7)
+    if parameters.get("normalize", True) and "kernel" not in parameters:  # a longer row has the same direction
+        along = np.einsum("ij...,ij->i...", gradient, probe)
+        assert np.abs(along).max() < 1e-12 * np.abs(gradient).max()
+
+
+def test_gradient_of_rows_with_negative_products():
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(20, 4)), rng.normal(size=20)
+    for zeta in (2, 3, 2.5):
+        model = castile.KernelRidge(alpha=1.0, zeta=zeta).fit(X, y)
+        probe, step = rng.normal(size=(9, 4)), 1e-6
+        shifts = step * np.eye(4)
+        numeric = np.stack([model.predict(probe + s) - model.predict(probe - s) for s in shifts], axis=1) / (2 * step)
+        assert_relative(model.gradient(probe), numeric, 1e-6)
+
+
+@pytest.mark.parametrize("zeta", [0.5, 1, 2, 2.5])
+def test_gradient_of_rows_of_zeros_is_zero_and_sizes_do_not_matter(zeta):
+    X, y = random_data(20, 5)
+    X[3] = 0.0
+    model = castile.KernelRidge(alpha=3.0, zeta=zeta).fit(X, y)
+    gradient = model.gradient(X)
+    assert np.isfinite(gradient).all()
+    assert not gradient[3].any()
+    assert gradient[4].any()
+    for factor in (1e200, 1e-200):  # the gradient is inversely proportional to the norm
+        scaled = castile.KernelRidge(alpha=3.0, zeta=zeta).fit(factor * X, y)
+        assert_relative(scaled.gradient(factor * X) * factor, gradient, 1e-9)
+
+
+@pytest.mark.parametrize("parameters", GRADIENTS, ids=str)
+def test_bits_of_the_gradient_do_not_depend_on_threads_batches_or_sparsity(parameters, monkeypatch):
+    X, y = random_data(150, 40, 2)
+    X[X < 0.3] = 0.0
+    X_new = random_data(131, 40, seed=9)[0]
+    X_new[X_new < 0.3] = 0.0
+    with castile.threads(1):
+        model = castile.KernelRidge(alpha=30.0, **parameters).fit(X, y)
+        whole = model.gradient(X_new)
+    for n, batch in ((1, 1), (2, 7), (4, 13), (2, 131)):
+        with castile.threads(n):
+            parts = [model.gradient(X_new[i : i + batch]) for i in range(0, len(X_new), batch)]
+            np.testing.assert_array_equal(np.concatenate(parts), whole)
+    monkeypatch.setattr("castile.models.kernel_ridge._BLOCK_BYTES", 1)
+    np.testing.assert_array_equal(model.gradient(X_new), whole)
+    sparse = castile.KernelRidge(alpha=30.0, **parameters).fit(scipy.sparse.csr_array(X), y)
+    if parameters.get("kernel") == "linear":  # scikit-learn's product has other bits, hence the coefficients
+        assert_relative(sparse.gradient(scipy.sparse.csr_array(X_new)), whole, 1e-9)
+    else:
+        np.testing.assert_array_equal(sparse.gradient(scipy.sparse.csr_array(X_new)), whole)
+
+
+@pytest.mark.parametrize("parameters", [{"zeta": 2}, {"zeta": 1}, {"zeta": 2.5}, {"kernel": "linear"}], ids=str)
+def test_forces_and_stresses_are_the_gradient_of_the_predicted_energy(parameters):
+    rng = np.random.default_rng(4)
+    frames = [bulk("NaCl", "rocksalt", 5.64, cubic=True) for _ in range(6)]
+    for atoms in frames:
+        atoms.positions += rng.normal(scale=0.1, size=(8, 3))
+    soap = castile.SOAP(cutoff=3.5, n_max=3, l_max=2, sigma=0.6).fit(frames)
+    X, rows = soap.transform(frames), soap.samples(frames)
+    model = castile.KernelRidge(alpha=1e-4, **parameters).fit(X, rng.normal(size=6), groups=rows)
+    gradients = soap.vjp(frames, model.gradient(X))
+
+    def energy(frame, displacements=0.0, strain=0.0):
+        moved = frames[frame].copy()
+        moved.positions += displacements
+        moved.set_cell(moved.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+        return model.predict(soap.transform(moved)).sum()
+
+    step = 1e-4
+    numeric = np.array([
+        [(energy(f, step * d.reshape(8, 3)) - energy(f, -step * d.reshape(8, 3))) / (2 * step) for d in np.eye(24)]
+        for f in (0, 5)
+    ]).reshape(16, 3)
+    assert_relative(np.concatenate([gradients.positions[:8], gradients.positions[-8:]]), numeric, 1e-5)
+    unit = np.eye(3)
+    strains = [0.5 * step * (np.outer(a, b) + np.outer(b, a)) for a in unit for b in unit]
+    numeric = np.array([(energy(2, strain=e) - energy(2, strain=-e)) / (2 * step) for e in strains]).reshape(3, 3)
+    assert_relative(gradients.strain[2], numeric, 1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "poly", "precomputed", laplacian_kernel])
+def test_other_kernels_have_no_gradient_and_say_so(kernel):
+    model = castile.KernelRidge(alpha=1.0, kernel=kernel).fit(np.eye(4), np.arange(4.0))
+    with pytest.raises(InputError, match=r"gradient knows .* kernel='soap' and 'linear' alone, got kernel="):
+        model.gradient(np.eye(4))
+
+
+def test_gradients_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    model = castile.KernelRidge().fit(*random_data(10, 4))
+    monkeypatch.setattr("castile._memory._ALWAYS_FITS", 0)
+    monkeypatch.setattr("castile._memory._core.available_memory", lambda: 100)
+    with pytest.raises(MemoryLimitError, match="the gradient would take 320 B"):
+        model.gradient(np.ones((10, 4)))
+
+
 # Errors.
 
 X, Y = random_data(12, 4)
@@ -391,8 +523,12 @@ def test_ill_conditioned_kernels_warn():
         ((X, Y, 0.0), "sample_weight must have an entry above 0, but all are zero"),
         ((X, Y, None, [0, 1]), r"groups must hold one label per row, shape \(12,\)"),
         (
+            (X, Y[:5], None, [0, 1] * 6),
+            "one target per group, got 5 targets for the 2 different labels",
+        ),
+        (
             (X, Y, None, [0, 1] * 6),
-            "one target per group, got 12 targets for the 2 different labels",
+            "got 12 targets, one per row, for the 2 different labels of groups; drop groups= ",
         ),
         ((X, Y[:2], None, [0, np.nan] * 6), r"groups must not hold NaN, but groups\[1\]"),
     ],
@@ -415,11 +551,15 @@ def test_arrays_that_cannot_be_predicted_are_refused():
         model.predict(X * np.nan)
     with pytest.raises(InputError, match="groups must hold one label per row"):
         model.predict(X, groups=[0])
+    with pytest.raises(InputError, match=r"3 features.*expecting 4"):
+        model.gradient(X[:, :3])
+    with pytest.raises(InputError, match=r"X\[0, 0\] is NaN"):
+        model.gradient(X * np.nan)
 
 
 def test_methods_before_fit_are_refused():
     model = castile.KernelRidge()
-    for call in (partial(model.predict, X), model.loo_predictions, model.loo_rmse):
+    for call in (partial(model.predict, X), partial(model.gradient, X), model.loo_predictions, model.loo_rmse):
         with pytest.raises(NotFittedError, match="not fitted"):
             call()
 

@@ -1,5 +1,6 @@
 """The package as a whole: versions, public names, what importing it costs, types and documentation."""
 
+import copy
 import doctest
 import importlib
 import importlib.metadata
@@ -11,9 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from ase.build import bulk, molecule
 
 import castile
 from castile import _core
+from castile.structures import as_structure_arrays
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,6 +112,45 @@ def test_importing_castile_leaves_the_heavy_libraries_alone():
     )
     assert result.stdout.strip() == "[]"
     assert result.stderr == ""
+
+
+def test_modules_that_are_not_imported_at_once_are_reached_by_name():
+    script = (
+        "import sys, castile; "
+        "names = ('datasets', 'io', 'plots'); "
+        "assert not [name for name in names if f'castile.{name}' in sys.modules]; "
+        "assert set(names) <= set(dir(castile)); "
+        "assert castile.datasets.load and castile.io.read_frames and castile.plots.parity_plot; "
+        "assert not hasattr(castile, 'nothing') and 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+    with pytest.raises(AttributeError, match="module 'castile' has no attribute 'nothing'"):
+        castile.nothing  # noqa: B018
+
+
+def summaries():
+    """Results that hold arrays, with what their summaries must tell."""
+    frames = [bulk("NaCl", "rocksalt", 5.64), molecule("H2O")]
+    soap = castile.SOAP(cutoff=3.0, n_max=2, l_max=1).fit(frames)
+    jacobian, gradients = soap.jacobian(frames), soap.vjp(frames, soap.transform(frames))
+    structures = as_structure_arrays(frames)
+    yield jacobian, ["5 rows x 72 features by 5 atoms", "strain (5, 3, 3, 72)", "groups", "blocks of moving Na", "iB"]
+    yield soap.jacobian(frames, strain=False), ["no strain"]
+    yield jacobian.groups[0], [f"{len(jacobian.groups[0].row)} blocks of moving", "columns"]
+    yield gradients, ["positions (5, 3)", "strain (2, 3, 3)"]
+    yield soap.estimate_memory(frames), ["features 2.8 KiB", "jacobian", "strain 25.3 KiB"]
+    yield structures, []
+
+
+def test_results_that_hold_arrays_print_short_and_compare_without_an_error():
+    for result, words in summaries():
+        text = str(result)
+        assert [word for word in words if word not in text] == [], text
+        if words:
+            assert repr(result) == text
+            assert len(text) < 800
+        assert result == result  # noqa: PLR0124
+        assert result != copy.copy(result) or isinstance(result, castile.MemoryEstimate)
 
 
 def test_types_are_part_of_the_package():

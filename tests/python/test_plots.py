@@ -51,10 +51,53 @@ def test_every_group_has_its_line_in_the_legend(rng):
     assert len(colors) == 3
 
 
-def test_more_groups_than_colors_still_differ(rng):
-    ax = parity_plot(rng.normal(size=40), rng.normal(size=40), np.repeat(np.arange(20), 2))
+@pytest.mark.parametrize("n", [20, 25, 48])
+def test_more_groups_than_colors_still_differ(rng, n):
+    ax = parity_plot(rng.normal(size=2 * n), rng.normal(size=2 * n), np.repeat(np.arange(n), 2))
     looks = {(tuple(points.get_facecolor()[0]), points.get_paths()[0].vertices.tobytes()) for points in ax.collections}
-    assert len(looks) == 20
+    assert len(looks) == n
+
+
+def inside(figure, artist):
+    box, page = artist.get_window_extent(), figure.bbox
+    return box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.x1 + 1 and box.y1 <= page.y1 + 1
+
+
+@pytest.mark.parametrize("draw", [parity_plot, feature_map], ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("n", [3, 10, 11, 25, 48])
+@pytest.mark.parametrize("name", ["{}", "surface {} of a structure with a name that is much too long"])
+def test_a_long_legend_stands_beside_the_axes_and_leaves_them_their_size(rng, draw, n, name):
+    groups = np.repeat([name.format(i) for i in range(n)], 3)
+    features = rng.normal(size=(3 * n, 4))
+    ax = feature_map(features, groups=groups) if draw is feature_map else draw(features[:, 0], features[:, 1], groups)
+    png(ax)
+    legend, box = ax.get_legend(), ax.get_window_extent()
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == n
+    assert all(len(text) <= 26 and group.startswith(text[:-1]) for text, group in zip(names, groups[::3], strict=True))
+    for handle, points in zip(legend.legend_handles, ax.collections, strict=True):
+        assert np.array_equal(handle.get_facecolor(), points.get_facecolor())
+    assert inside(ax.figure, ax.xaxis.label)
+    assert inside(ax.figure, ax.yaxis.label)
+    if n > 10:
+        assert inside(ax.figure, legend)
+        assert legend.get_window_extent().x0 >= box.x1
+        assert box.height > 0.75 * ax.figure.bbox.height
+        assert box.width > 0.75 * box.height
+
+
+def test_a_legend_that_could_not_tell_the_groups_apart_is_a_note(rng):
+    features, groups = rng.normal(size=(98, 3)), np.repeat(np.arange(49), 2)
+    plots = [
+        (parity_plot(features[:, 0], features[:, 1], groups), 49),
+        (feature_map(features, groups=groups), 49),
+        (feature_map(features, features[:, 0], groups // 5, label="energy (eV)"), 10),  # colors show the values
+    ]
+    for ax, n in plots:
+        png(ax)
+        assert ax.get_legend() is None
+        assert ax.get_title(loc="left") == f"{n} groups, more than a legend can tell apart"
+        assert inside(ax.figure, ax.yaxis.label)
 
 
 def test_equal_values_can_be_drawn():

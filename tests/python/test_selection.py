@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse
+from ase.build import molecule
 
 import castile
 from castile.errors import InputError, InputTypeError
@@ -186,6 +187,39 @@ def test_huge_and_tiny_numbers_are_taken(method):
 def test_select_refuses(arguments, options, message):
     with pytest.raises(InputError, match=message):
         castile.select(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (molecule("H2O"), "got structures; descriptor.transform"),
+        ([molecule("H2O"), molecule("CH4")], "got structures; descriptor.transform"),
+        ((molecule("H2O"),), "got structures; descriptor.transform"),
+        ([[1.0, 2.0], [1.0]], "all of one length, got lengths from 1 to 2; descriptor.transform"),
+        ([np.ones((3, 2)), np.ones((5, 2))], "got lengths from 3 to 5; descriptor.transform"),
+        (["H2O.xyz"], r"got text, \['H2O.xyz'\]; descriptor.transform"),
+        ("H2O.xyz", "got text, 'H2O.xyz'; descriptor.transform"),
+    ],
+    ids=["atoms", "list", "tuple", "ragged", "matrices", "names", "name"],
+)
+def test_frames_and_ragged_lists_are_no_rows(X, message):
+    calls = [
+        lambda: castile.select(X, 1),
+        lambda: castile.kernels.soap_kernel(X),
+        lambda: castile.kernels.average_kernel(X, [0]),
+        lambda: castile.KernelRidge().fit(X, [1.0]),
+        lambda: castile.KernelRidge().fit(X, [1.0], groups=[0]),
+        lambda: castile.KernelRidge().fit(np.eye(2), [1.0, 2.0]).predict(X),
+        lambda: castile.KernelRidge().fit(np.eye(2), [1.0, 2.0]).gradient(X),
+    ]
+    for call in calls:
+        with pytest.raises(InputTypeError, match=f"^X must be .*{message}"):
+            call()
+
+
+def test_a_stack_of_matrices_is_not_taken_for_one():
+    with pytest.raises(InputError, match=r"got \(2, 3, 4\); descriptor.transform"):
+        castile.select(np.ones((2, 3, 4)), 1)
 
 
 @pytest.mark.parametrize(

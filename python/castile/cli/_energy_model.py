@@ -13,7 +13,6 @@ import numpy.typing as npt
 from ase import Atoms
 
 from castile.descriptors import SOAP, Gradients
-from castile.kernels import soap_kernel
 from castile.models import KernelRidge
 
 __all__ = ["CrossValidation", "EnergyModel", "cross_validate"]
@@ -29,14 +28,14 @@ def composition(frames: Sequence[Atoms], soap: SOAP) -> FloatArray:
     return np.array([[atoms.symbols.count(symbol) for symbol in soap.species or ()] for atoms in frames], float)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EnergyModel:
     """Energy of a structure: one energy per species, plus a sum over atoms of a function of their rows.
 
     Attributes
     ----------
     soap : SOAP
-        With ``normalize=True``, so that the kernel need not normalize and its gradient stays simple.
+        With ``normalize=True``, so that the kernel need not normalize.
     species_energies : ndarray of shape (n_species,)
     ridge : KernelRidge
     """
@@ -67,19 +66,11 @@ class EnergyModel:
         return np.asarray(composition(frames, self.soap) @ self.species_energies + local)
 
     def gradients(self, frames: Sequence[Atoms]) -> Gradients:
-        """Return the exact derivatives of the energies; forces are minus those by positions.
-
-        The energy of a row p is a sum over training rows q of c_q (p . q)^zeta, so that its derivative by p is
-        the sum of zeta c_q (p . q)^(zeta - 1) q. The rest is the descriptor's vjp.
-        """
-        rows, zeta = self.soap.transform(frames), self.ridge.zeta
-        train = self.ridge.X_fit_
-        powers = soap_kernel(rows, train, zeta - 1, normalize=False) if zeta > 1 else np.ones((len(rows), len(train)))
-        weights = zeta * self.ridge.dual_coef_[self.ridge.group_indices_]
-        return self.soap.vjp(frames, (powers * weights) @ train)
+        """Return the exact derivatives of the energies; forces are minus those by positions."""
+        return self.soap.vjp(frames, self.ridge.gradient(self.soap.transform(frames)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CrossValidation:
     """Predictions for each structure by models that were fitted without it.
 

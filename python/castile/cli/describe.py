@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from ase import Atoms
+from ase.data import chemical_symbols
 from rich.console import Group
 from rich.text import Text
 
@@ -31,16 +32,32 @@ def _command_line_name(cls: type) -> str:
 
 
 DESCRIPTOR_NAMES = {_command_line_name(cls): cls for cls in DESCRIPTORS}
+_SYMBOLS = {str(number): symbol for number, symbol in enumerate(chemical_symbols) if number > 0}
+_MANY_ATOMS = 1000
 _DEFAULTS = {name: p.default for name, p in inspect.signature(SOAP).parameters.items()}
 
 
-def _option(name: str, text: str) -> Any:
+def _option(name: str, text: str, **options: Any) -> Any:
     """Declare an option that stands for a descriptor's parameter."""
     return typer.Option(
         f"--{name.replace('_', '-')}",
         help=f"{text} (default {_DEFAULTS[name]}).",
         rich_help_panel="Parameters of the descriptor",
+        **options,
     )
+
+
+def _number_option(name: str, text: str, kind: type[float] = float) -> Any:
+    """Declare a parameter that is a number; what is none is named, which typer's own message leaves out."""
+
+    def parse(given: str) -> float:
+        try:
+            return kind(given)
+        except ValueError:
+            what = "an integer" if kind is int else "a number"
+            raise typer.BadParameter(f"must be {what}, got {given!r}") from None
+
+    return _option(name, text, parser=parse, metavar="INTEGER" if kind is int else "NUMBER")
 
 
 def describe(  # noqa: PLR0917 -- the arguments are options of the command line
@@ -62,15 +79,15 @@ def describe(  # noqa: PLR0917 -- the arguments are options of the command line
         bool, typer.Option("--gradients", "-g", help="Also write the derivatives by positions and strain.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
-    cutoff: Annotated[float | None, _option("cutoff", "Radius of the neighborhood in Å")] = None,
-    n_max: Annotated[int | None, _option("n_max", "Number of radial functions")] = None,
-    l_max: Annotated[int | None, _option("l_max", "Highest degree of the spherical harmonics")] = None,
-    sigma: Annotated[float | None, _option("sigma", "Width of the Gaussians in Å")] = None,
-    cutoff_width: Annotated[float | None, _option("cutoff_width", "Å over which neighbors fade out")] = None,
+    cutoff: Annotated[float | None, _number_option("cutoff", "Radius of the neighborhood in Å")] = None,
+    n_max: Annotated[int | None, _number_option("n_max", "Number of radial functions", int)] = None,
+    l_max: Annotated[int | None, _number_option("l_max", "Highest degree of the spherical harmonics", int)] = None,
+    sigma: Annotated[float | None, _number_option("sigma", "Width of the Gaussians in Å")] = None,
+    cutoff_width: Annotated[float | None, _number_option("cutoff_width", "Å over which neighbors fade out")] = None,
     species: Annotated[
         str | None,
         typer.Option(
-            help="Species of the columns, as in 'Si,O' (default: those in the file).",
+            help="Species of the columns, as in 'Si,O' or '14,8' (default: those in the file).",
             rich_help_panel="Parameters of the descriptor",
         ),
     ] = None,
@@ -108,21 +125,54 @@ def describe(  # noqa: PLR0917 -- the arguments are options of the command line
         "sparse": sparse or None,
     }
     parameters = {name: value for name, value in given.items() if value is not None}
-    parameters |= dict(_assignment(text) for text in parameter or [])
+    for text in parameter or []:
+        name, value = _assignment(text)
+        if name in parameters:
+            raise InputError(f"{name} is given twice, as {parameters[name]!r} and by --set {text}; leave out one")
+        parameters[name] = value
     transformer = _descriptor_class(descriptor)(**parameters)
+    _check_name(out)
     check_output(out, overwrite)
     with warnings_as_lines():
         with errors.status(f"reading {file}"):
             frames = read_frames(file, index, file_format)
         output.print(_found(file, frames))
-        rows, seconds = _write(
-            out, frames, transformer, centers=_symbols(centers), gradients=gradients, overwrite=overwrite
-        )
-    output.print(_result(out, rows, 1e6 * seconds / max(1, sum(map(len, frames))), transformer.sparse))
+        chosen = _present(_symbols(centers), frames)
+        rows, seconds = _write(out, frames, transformer, centers=chosen, gradients=gradients, overwrite=overwrite)
+    output.print(_result(out, rows, _time(seconds, sum(map(len, frames))), transformer.sparse))
 
 
 def _symbols(text: str | None) -> list[str] | None:
-    return None if text is None else re.findall(r"[^\s,;]+", text)
+    """Return the symbols that an option lists; atomic numbers are turned into theirs."""
+    if text is None:
+        return None
+    entries = re.findall(r"[^\s,;]+", text)
+    return [_SYMBOLS.get(entry, entry) for entry in entries]
+
+
+def _present(centers: list[str] | None, frames: list[Atoms]) -> list[str] | None:
+    """Return the centers; raise for an element that no frame holds, as most likely a slip."""
+    present = dict.fromkeys(symbol for atoms in frames for symbol in atoms.get_chemical_symbols())
+    for symbol in centers or ():
+        if symbol in _SYMBOLS.values() and symbol not in present:
+            raise InputError(
+                f"--centers names {symbol}, which no frame holds; choose from {', '.join(sorted(present))}"
+            )
+    return centers
+
+
+def _check_name(path: Path) -> None:
+    if path.suffix.lower() != ".npz":
+        raise InputError(
+            f"--output must end in .npz, as NumPy's format is the only one that is written, got {str(path)!r}; "
+            f"write {path.stem}.npz, from which numpy.load gives the array"
+        )
+
+
+def _time(seconds: float, n_atoms: int) -> str:
+    """Say how long it took; per atom only where setting up does not rule."""
+    total = f"{seconds:.2f} s" if seconds < 10.0 else f"{seconds:.0f} s"
+    return total if n_atoms < _MANY_ATOMS else f"{total}, {1e6 * seconds / n_atoms:.0f} µs per atom"
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -193,12 +243,12 @@ def _periodicity(frames: list[Atoms]) -> str:
     return "; ".join(f"{names[int(a)]}: {n} frames" for a, n in zip(axes, counts, strict=True))
 
 
-def _result(path: Path, rows: Any, microseconds: float, sparse: bool) -> Group:
+def _result(path: Path, rows: Any, seconds: str, sparse: bool) -> Group:
     n_rows, n_columns = rows.shape
     table = key_value_table(
         [
             ("features", f"{n_rows} rows x {n_columns} columns, {rows.dtype}{', sparse' if sparse else ''}"),
-            ("time", f"{microseconds:.0f} µs per atom"),
+            ("time", seconds),
             ("file", f"{path}, {format_bytes(path.stat().st_size)}"),
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from numbers import Integral
@@ -151,7 +152,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         frames : ase.Atoms or a sequence of them
         centers : optional
             None: all atoms. A chemical symbol: all atoms of that species. Otherwise one entry per frame (the
-            entry itself for a single Atoms): atom indices, a boolean mask, or chemical symbols.
+            entry itself for a single Atoms): atom indices, a boolean mask, or a list of chemical symbols.
         progress : bool
             Show a progress bar.
 
@@ -433,7 +434,10 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the ``species`` parameter, checked and sorted by atomic number."""
         assert self.species is not None
         if isinstance(self.species, str):
-            raise InputTypeError(f"species must be a list of symbols, got {self.species!r}; write [{self.species!r}]")
+            raise InputTypeError(
+                f"species must be a list of symbols, got {self.species!r}; "
+                f"write {_symbols_of(self.species) or 'one such as ' + repr(['H', 'C'])}"
+            )
         if not isinstance(self.species, Iterable):
             raise InputTypeError(f"species must be a list of symbols, got {self.species!r}")
         numbers = []
@@ -461,6 +465,15 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         average = _checks.choice("average", self.average, ("off", "inner", "outer"))
         species = self._species_or_raise()
         return prepare_input(frames, centers, species, type(self).__name__, per_frame=average != "off")
+
+
+def _symbols_of(formula: str) -> list[str]:
+    """Return the symbols that a string such as ``H``, ``HC`` or ``H, C`` holds; none if a part is no symbol."""
+    if formula in atomic_numbers:
+        return [formula]
+    symbols = re.findall(r"[A-Z][a-z]?", formula)
+    rest = re.sub(r"[A-Z][a-z]?|[\s,;]", "", formula)
+    return list(dict.fromkeys(symbols)) if not rest and set(symbols) <= set(atomic_numbers) else []
 
 
 def _is_series(frames: Any) -> bool:

@@ -16,7 +16,7 @@ from castile.structures import IntArray, StructureArrays
 __all__ = ["Centers", "select_centers"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Centers:
     """Centers of all frames: atom indices within their frame, and where each frame's begin."""
 
@@ -36,8 +36,9 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
     ----------
     centers : None, str, or one entry per frame
         None: all atoms. A chemical symbol: the atoms of that species, in every frame. Else a sequence with an
-        entry per frame (the entry itself if a single Atoms was given): indices, a boolean mask, a symbol or a
-        list of symbols.
+        entry per frame (the entry itself if a single Atoms was given): indices, a boolean mask or a list of
+        symbols. A bare symbol among the entries of several frames is refused: ``["C", "H"]`` looks as if it meant
+        both species in every frame.
     structures : StructureArrays
     single_frame : bool
         True if the user gave one Atoms instead of a sequence.
@@ -47,7 +48,7 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
         atoms = np.arange(structures.n_atoms) - np.repeat(structures.atom_offsets[:-1], counts)
         return Centers(atoms, structures.atom_offsets)
     if isinstance(centers, str):
-        entries: Sequence[Any] = [centers] * structures.n_frames
+        entries: Sequence[Any] = [[centers]] * structures.n_frames
     elif single_frame:
         entries = [centers]
     else:
@@ -57,10 +58,7 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
             raise InputTypeError(
                 f"centers must be None, a symbol or a sequence with an entry per frame, got {centers!r}"
             ) from None
-    if len(entries) != structures.n_frames:
-        raise InputError(
-            f"centers must have one entry per frame ({structures.n_frames}), got {len(entries)}"
-        )
+    _check_entries(entries, structures.n_frames)
     chosen = []
     for frame, entry in enumerate(entries):
         own = slice(structures.atom_offsets[frame], structures.atom_offsets[frame + 1])
@@ -68,6 +66,18 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
     offsets = np.zeros(structures.n_frames + 1, dtype=np.int64)
     np.cumsum([len(indices) for indices in chosen], out=offsets[1:])
     return Centers(np.concatenate([np.zeros(0, dtype=np.int64), *chosen]), offsets)
+
+
+def _check_entries(entries: Sequence[Any], n_frames: int) -> None:
+    symbols = [entry for entry in entries if isinstance(entry, str)]
+    if n_frames > 1 and symbols:
+        raise InputError(
+            f"centers must have one entry per frame, indices, a mask or a list of symbols, got the bare symbol "
+            f"{str(symbols[0])!r}; write centers={str(symbols[0])!r} for one species in all frames, or "
+            f"centers=[{sorted(map(str, set(symbols)))}] * len(frames) for a list of them"
+        )
+    if len(entries) != n_frames:
+        raise InputError(f"centers must have one entry per frame ({n_frames}), got {len(entries)}")
 
 
 def _select(entry: Any, numbers: IntArray, frame: int) -> IntArray:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from castile._memory import require_memory
+from castile._memory import format_bytes, require_memory
 
 __all__ = ["Gradients", "Jacobian", "JacobianGroup", "MemoryEstimate"]
 
 IntArray = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gradients:
     """Result of a descriptor's ``vjp``: a scalar's gradient.
 
@@ -34,8 +34,11 @@ class Gradients:
     strain: npt.NDArray[np.float64]
     atom_offsets: IntArray
 
+    def __repr__(self) -> str:
+        return f"<Gradients: positions {self.positions.shape}, strain {self.strain.shape}>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class JacobianGroup:
     """Blocks that share the species of the moving atom and a set of columns.
 
@@ -58,8 +61,14 @@ class JacobianGroup:
     frame: IntArray
     atom: IntArray
 
+    def __repr__(self) -> str:
+        return (
+            f"<JacobianGroup: {len(self.row)} blocks of moving {self.species}, {len(self.columns)} columns, "
+            f"{format_bytes(self.values.nbytes)}>"
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Jacobian:
     """Explicit gradient of a descriptor, block sparse.
 
@@ -83,6 +92,14 @@ class Jacobian:
     n_rows: int
     n_features: int
     atom_offsets: IntArray
+
+    def __repr__(self) -> str:
+        strain = "no strain" if self.strain is None else f"strain {self.strain.shape}"
+        groups = "".join(f"\n  {group!r}" for group in self.groups)
+        return (
+            f"<Jacobian: {self.n_rows} rows x {self.n_features} features by {int(self.atom_offsets[-1])} atoms, "
+            f"{strain}, {format_bytes(self.nbytes)}, {len(self.groups)} groups>{groups}"
+        )
 
     @property
     def nbytes(self) -> int:
@@ -140,3 +157,7 @@ class MemoryEstimate:
     features: int
     jacobian: int
     strain: int
+
+    def __repr__(self) -> str:
+        parts = (f"{name} {format_bytes(size)}" for name, size in vars(self).items())
+        return f"<MemoryEstimate: {', '.join(parts)}>"

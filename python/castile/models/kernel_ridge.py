@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from castile import _core
+from castile._memory import require_memory
 from castile.errors import CastileError, InputError, InputTypeError, NotFittedError
 from castile.kernels import (
     GroupedRows,
@@ -29,7 +30,9 @@ from castile.kernels import (
     group_indices,
     kernel_of_rows,
     kernel_sums,
+    require_rows,
 )
+from castile.models._power_kernel import PowerKernel
 
 __all__ = ["KernelRidge"]
 
@@ -168,6 +171,7 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             not positive definite.
         """
         alpha = self._check_parameters()
+        require_rows(X, "X")
         rows, targets, indices, n_targets = self._check_training_data(X, y, groups)
         weights = _check_weights(sample_weight, n_targets)
         with threadpool_limits(1, user_api="blas"):  # several threads change bits
@@ -210,18 +214,10 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             For rows with another number of columns than in ``fit``, or that are not finite, and for
             groups that are not one label per row.
         """
-        with _castile_errors():
-            check_is_fitted(self)
-            rows = check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False)
-        rows = as_rows(rows, "X")
-        with _castile_errors():
-            validate_data(self, X, reset=False, skip_check_array=True)
+        rows = self._check_new_rows(X)
         n_rows = rows.shape[0]
         of_groups = None if groups is None else group_indices(groups, n_rows)
-        coefficients = self.dual_coef_.reshape(len(self.dual_coef_), -1)
-        if self.group_indices_ is not None:
-            coefficients = coefficients[self.group_indices_]
-        columns = np.ascontiguousarray(coefficients.T)
+        columns = np.ascontiguousarray(self._row_coefficients().T)
         result = np.empty((n_rows, len(columns)))
         with threadpool_limits(1, user_api="blas"):
             for first, K in self._kernel_blocks(rows):
@@ -232,6 +228,76 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             result = np.zeros((len(labels), len(columns)))
             np.add.at(result, indices, local)
         return result.reshape(len(result), *self.dual_coef_.shape[1:])
+
+    def gradient(self, X: Any) -> FloatArray:
+        r"""Differentiate what each row contributes to the prediction with respect to that row.
+
+        Row i contributes :math:`f(x_i) = \sum_q c_q k(x_i, q)`, a sum over the training rows, so that
+        :math:`\partial f / \partial x_i = \sum_q c_q \, \partial k(x_i, q) / \partial x_i`. For the
+        SOAP kernel, with :math:`\hat x = x / |x|`,
+
+        .. math::
+
+            \frac{\partial f}{\partial x} = \frac{1}{|x|} (v - (\hat x \cdot v) \, \hat x),
+            \qquad v = \sum_q c_q \zeta (\hat x \cdot \hat q)^{\zeta - 1} \hat q,
+
+        and :math:`\partial f / \partial x = v` with x and q as they are if ``normalize=False``. A
+        prediction of groups is the sum over its rows: its derivative with respect to a row is the
+        same, and needs no groups. Handed to the ``vjp`` of the descriptor that made the rows, it
+        gives forces and stresses.
+
+        Parameters
+        ----------
+        X : array-like or SciPy sparse matrix of shape (n_rows, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features) or (n_rows, n_features, n_outputs)
+            Zero for a row of zeros if rows are normalized, as the kernel has no derivative there, and
+            from products of rows that are not positive if ``zeta`` is no integer. The bits of a row
+            do not depend on the other rows or on the number of threads.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        InputError
+            For another kernel than ``"soap"`` or ``"linear"``, and for rows as in :meth:`predict`.
+        MemoryLimitError
+            If the result would not fit into memory.
+
+        Examples
+        --------
+        >>> from ase.build import molecule
+        >>> import castile
+        >>> frames = [molecule("H2O"), molecule("NH3")]
+        >>> soap = castile.SOAP(cutoff=3.0, n_max=3, l_max=2)
+        >>> X, rows = soap.fit_transform(frames), soap.samples(frames)
+        >>> model = castile.KernelRidge().fit(X, [-1.0, 1.0], groups=rows)
+        >>> forces = -soap.vjp(frames, model.gradient(X)).positions
+        >>> forces.shape
+        (7, 3)
+        """
+        if self.kernel not in ("soap", "linear"):
+            raise InputError(
+                f"gradient knows the derivative of kernel='soap' and 'linear' alone, got "
+                f"kernel={self.kernel!r}; fit with one of these"
+            )
+        rows = self._check_new_rows(X)
+        (n_rows, n_features), coefficients = rows.shape, self._row_coefficients()
+        shape = (n_rows, n_features, coefficients.shape[1])
+        require_memory(8 * int(np.prod(shape, dtype=object)), "the gradient", "take fewer rows at a time")
+        result = np.empty(shape)
+        soap = self.kernel == "soap"
+        kernel = PowerKernel(self.X_fit_, check_zeta(self.zeta) if soap else 1.0, soap and self.normalize)
+        length = max(_BLOCK_ROWS, _BLOCK_BYTES // (8 * max(self.X_fit_.shape)))
+        for first in range(0, n_rows, length):
+            block = rows[first : first + length]
+            dense = block.toarray() if scipy.sparse.issparse(block) else block
+            for output, weights in enumerate(coefficients.T):
+                result[first : first + length, :, output] = kernel.gradient(dense, weights)
+        return result.reshape(n_rows, n_features, *self.dual_coef_.shape[1:])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> float:
         """Return the coefficient of determination R² of the prediction.
@@ -274,6 +340,25 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         # (p.p')^2 is even: made for power spectra, not for the centered data of the generic checks.
         tags.regressor_tags.poor_score = self.kernel == "soap"
         return tags
+
+    def _check_new_rows(self, X: Any) -> Any:
+        """Return rows of as many columns as in fit, for a model that is fitted."""
+        with _castile_errors():
+            check_is_fitted(self)
+        require_rows(X, "X")
+        with _castile_errors():
+            rows = check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False)
+        rows = as_rows(rows, "X")
+        with _castile_errors():
+            validate_data(self, X, reset=False, skip_check_array=True)
+        return rows
+
+    def _row_coefficients(self) -> FloatArray:
+        """Return the coefficient of each training row, (n_training_rows, n_outputs)."""
+        coefficients = self.dual_coef_.reshape(len(self.dual_coef_), -1)
+        if self.group_indices_ is not None:
+            coefficients = coefficients[self.group_indices_]
+        return np.asarray(coefficients)
 
     def _residuals(self) -> FloatArray:
         with _castile_errors():
@@ -334,6 +419,11 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             _check_lengths(rows, y)
             return rows, y, None, n_rows
         indices, labels = group_indices(groups, n_rows)
+        if len(y) == n_rows != len(labels):
+            raise InputError(
+                f"y must hold one target per group, got {len(y)} targets, one per row, for the "
+                f"{len(labels)} different labels of groups; drop groups= to fit a target per row"
+            )
         if len(labels) != len(y):
             raise InputError(
                 f"y must hold one target per group, got {len(y)} targets for the {len(labels)} "
