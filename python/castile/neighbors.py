@@ -14,7 +14,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from castile import _core
 from castile.errors import InputError, InputTypeError
-from castile.structures import StructureArrays, as_frames, as_structure_arrays
+from castile.structures import StructureArrays, as_frames, as_structure_arrays, is_single_frame
 
 __all__ = ["NeighborList", "neighbor_list"]
 
@@ -24,7 +24,7 @@ IntArray = npt.NDArray[np.int64]
 _QUANTITIES = "ijSDd"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Cutoffs:
     """A user's cutoff as the core wants it: the largest, and what depends on the pair."""
 
@@ -100,9 +100,7 @@ def neighbor_list(
         raise InputError(
             f"quantities must be one or more letters out of {_QUANTITIES!r}, got {quantities!r}"
         )
-    if isinstance(atoms, (str, bytes)) or (
-        isinstance(atoms, Sequence) and not isinstance(atoms, Atoms)
-    ):
+    if not is_single_frame(atoms):
         raise InputTypeError(
             f"atoms must be one ase.Atoms, got {type(atoms).__name__}; "
             "castile.NeighborList takes many, and ase.io.read reads files"

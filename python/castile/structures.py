@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _READ_FILES = "read files with ase.io.read(path, ':')"
+_DOUBTFUL_GRAM_DETERMINANT = 1e-8
 _SMALLEST_VOLUME_RATIO = 1e-10  # |det| of the unit cell vectors, below which a cell counts as flat
 
 
@@ -218,13 +219,14 @@ def _check_cells(arrays: StructureArrays) -> None:
     gram = np.einsum("fia,fja->fij", unit, unit)
     both = arrays.pbc[:, :, None] & arrays.pbc[:, None, :]
     gram = np.where(both, gram, np.eye(3))
-    flat = np.linalg.det(gram) < _SMALLEST_VOLUME_RATIO**2
-    if flat.any():
-        frame = int(np.flatnonzero(flat)[0])
-        raise InputError(
-            f"the periodic cell vectors of frame {frame} span no volume: "
-            f"{arrays.cells[frame].tolist()}; check atoms.cell, or set atoms.pbc to False"
-        )
+    # Its rounding errors hide small volumes, so that doubtful cells are looked at once more.
+    for frame in np.flatnonzero(np.linalg.det(gram) < _DOUBTFUL_GRAM_DETERMINANT).tolist():
+        ratio = np.prod(np.linalg.svd(unit[frame][arrays.pbc[frame]], compute_uv=False))
+        if ratio < _SMALLEST_VOLUME_RATIO:
+            raise InputError(
+                f"the periodic cell vectors of frame {frame} span no volume: "
+                f"{arrays.cells[frame].tolist()}; check atoms.cell, or set atoms.pbc to False"
+            )
 
 
 def species_table(

@@ -461,3 +461,9 @@ def test_the_core_refuses_arrays_that_python_would_not_send():
         descriptor.transform(structures(), np.array([0.0]), np.array([0, 1]))
     with pytest.raises(InputError, match="there is no descriptor"):
         _core.DensityDescriptor(**{**parameters, "kind": "nothing"})
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_sparse_rows_that_cannot_fit_are_refused_with_the_figure(cls):
+    with pytest.raises(MemoryLimitError, match=r"the rest of the 800 sparse rows would take .*iB, but only 2.9 KiB"):
+        make(cls, species=["H"], sparse=True).transform(frames_for(cls))

@@ -165,3 +165,11 @@ def test_pymatgen_structures_and_molecules_give_the_rows_of_their_atoms():
 def test_an_object_with_a_foreign_type_is_named_with_its_place():
     with pytest.raises(InputTypeError, match=r"frames\[1\] must be an ase.Atoms or a pymatgen Structure, got object"):
         as_frames([bulk("Si"), object()])
+
+
+def test_a_cell_skewed_by_many_vectors_still_has_a_volume():
+    skewed = Atoms("H", cell=[[3, 0, 0], [3e7, 3, 0], [0, 0, 3]], pbc=True)
+    assert as_structure_arrays(skewed).n_frames == 1
+    flat = Atoms("H", cell=[[3, 0, 0], [3e7, 0, 0], [0, 0, 3]], pbc=True)
+    with pytest.raises(InputError, match="frame 0 span no volume"):
+        as_structure_arrays(flat)

@@ -176,7 +176,10 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         max_rows = max(_DENSE_BYTES // (8 * core.n_features), 1) if self.sparse or given.per_frame else None
         chunks = track(given.chunks(max_rows), given.n_rows, type(self).__name__, progress)
         if self.sparse:
-            parts = [core.transform_sparse(*chunk.arguments) for chunk in chunks]
+            parts = []
+            for chunk in chunks:
+                parts.append(core.transform_sparse(*chunk.arguments))
+                _require_memory_for_rest(parts, chunk.rows.stop, given.n_rows)
             return _stack_sparse(parts, given.n_rows, core.n_features, self.dtype)
         require_memory(
             given.n_rows * core.n_features * np.dtype(self.dtype).itemsize,
@@ -508,6 +511,17 @@ def _tangent(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.fl
     if tangent.shape != shape:
         raise InputError(f"{name} must have shape {shape}, got {tangent.shape}")
     return tangent
+
+
+def _require_memory_for_rest(parts: list[Any], n_done: int, n_rows: int) -> None:
+    """Refuse sparse rows that will not fit, judged by those that are done; the joined copy needs as much again."""
+    done = sum(array.nbytes for part in parts for array in part)
+    if n_done:
+        require_memory(
+            done + 2 * done * (n_rows - n_done) // n_done,
+            f"the rest of the {n_rows} sparse rows",
+            "transform fewer frames at a time, choose centers, or use average=",
+        )
 
 
 def _stack_sparse(parts: list[Any], n_rows: int, n_features: int, dtype: str) -> sp.csr_array:

@@ -27,7 +27,7 @@ __all__ = ["Chunk", "DescriptorInput", "prepare_input"]
 _CHUNK_CENTERS = 8192
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chunk:
     """Frames and centers that go to the core in one call, and where their results belong."""
 
@@ -43,7 +43,7 @@ class Chunk:
         return self.structures, self.centers.atoms, self.centers.offsets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DescriptorInput:
     """The user's frames and centers, checked."""
 
