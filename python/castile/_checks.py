@@ -66,6 +66,19 @@ def positive_length(name: str, value: Any) -> float:
     return number
 
 
+def real_array(name: str, value: Any) -> Any:
+    """Return an array of real numbers, of the dtype that it has."""
+    try:
+        array = np.asarray(value)
+        if array.dtype == object:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(f"{name} must hold real numbers: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
 def integer(name: str, value: Any, lowest: int) -> int:
     """Return an integer that is not below ``lowest``."""
     if isinstance(value, bool) or not isinstance(value, Integral):

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
 from castile import _checks, _core
 from castile._memory import require_memory
+from castile.descriptors._containers import (
+    is_series,
+    output_container,
+    require_memory_for_rest,
+    stack_sparse,
+)
 from castile.descriptors._input import DescriptorInput, prepare_input
 from castile.descriptors._jacobian_builder import JacobianBuilder
+from castile.descriptors._species import checked_species
 from castile.descriptors.jacobian import Gradients, Jacobian, MemoryEstimate
-from castile.errors import InputError, InputTypeError, NotFittedError
+from castile.errors import InputError, NotFittedError
 from castile.progress import track
 from castile.structures import (
     StructureArrays,
@@ -117,7 +122,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if not species:
                 raise InputError("frames hold no atoms to learn the species from; give species=")
         else:
-            species = self._known_species()
+            species = checked_species(self.species)
             species_table(species, structures.numbers, type(self).__name__)
         self._core(species)
         self.species_ = species
@@ -126,7 +131,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self, frames: Any, y: Any = None, *, centers: Any = None, progress: bool = False
     ) -> Any:
         """Fit, then return the features of the same frames; see :meth:`fit` and :meth:`transform`."""
-        frames = frames if _is_series(frames) or is_single_frame(frames) else as_frames(frames)
+        frames = frames if is_series(frames) or is_single_frame(frames) else as_frames(frames)
         self.fit(frames, y)
         self._check_targets(frames, y)
         return self.transform(frames, centers=centers, progress=progress)
@@ -179,8 +184,8 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             parts = []
             for chunk in chunks:
                 parts.append(core.transform_sparse(*chunk.arguments))
-                _require_memory_for_rest(parts, chunk.rows.stop, given.n_rows)
-            return _stack_sparse(parts, given.n_rows, core.n_features, self.dtype)
+                require_memory_for_rest(parts, chunk.rows.stop, given.n_rows)
+            return stack_sparse(parts, given.n_rows, core.n_features, self.dtype)
         require_memory(
             given.n_rows * core.n_features * np.dtype(self.dtype).itemsize,
             f"the {given.n_rows} x {core.n_features} feature matrix",
@@ -193,7 +198,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _as_table(self, features: Any, frames: Any, given: DescriptorInput) -> Any:
         """Keep the index of a pandas Series, repeated per center, if pandas output is set."""
-        if not _is_series(frames) or _output_container(self) != "pandas":
+        if not is_series(frames) or output_container(self) != "pandas":
             return features
         import pandas as pd
 
@@ -272,9 +277,9 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         given = self._input(frames, centers)
         core = self._core(given.species)
-        cotangent = cotangent.tocsr() if sp.issparse(cotangent) else _real_array("cotangent", cotangent)
+        cotangent = cotangent.tocsr() if sp.issparse(cotangent) else _checks.real_array("cotangent", cotangent)
         if sp.issparse(cotangent):
-            _real_array("cotangent", cotangent.data)
+            _checks.real_array("cotangent", cotangent.data)
         if cotangent.shape != (given.n_rows, core.n_features):
             raise InputError(
                 f"cotangent must have shape {(given.n_rows, core.n_features)}, that of the features, "
@@ -395,13 +400,13 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         -------
         values, derivatives : ndarray of shape (n, l_max + 1, n_max)
         """
-        core = self._core(self._known_species() if self.species is not None else ("X",))
+        core = self._core(checked_species(self.species) if self.species is not None else ("X",))
         values, derivatives = core.radial_functions(np.ascontiguousarray(distances, dtype=np.float64))
         return values, derivatives
 
     def radial_table_error(self) -> float:
         """Return the radial table's largest interpolation error, relative to the largest radial value."""
-        core = self._core(self._known_species() if self.species is not None else ("X",))
+        core = self._core(checked_species(self.species) if self.species is not None else ("X",))
         return float(core.table_error)
 
     # ------------------------------------------------------------------ parameters
@@ -433,30 +438,9 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             average=_checks.choice("average", self.average, ("off", "inner", "outer")),
         )
 
-    def _known_species(self) -> tuple[str, ...]:
-        """Return the ``species`` parameter, checked and sorted by atomic number."""
-        assert self.species is not None
-        if isinstance(self.species, str):
-            raise InputTypeError(
-                f"species must be a list of symbols, got {self.species!r}; "
-                f"write {_symbols_of(self.species) or 'one such as ' + repr(['H', 'C'])}"
-            )
-        if not isinstance(self.species, Iterable):
-            raise InputTypeError(f"species must be a list of symbols, got {self.species!r}")
-        numbers = []
-        for entry in self.species:
-            number = atomic_numbers.get(entry) if isinstance(entry, str) else entry
-            known = isinstance(number, Integral) and not isinstance(number, bool)
-            if not known or not 0 <= number < len(chemical_symbols):
-                raise InputError(f"species holds {entry!r}, which is not a chemical symbol or atomic number")
-            numbers.append(int(number))
-        if not numbers or len(set(numbers)) != len(numbers):
-            raise InputError(f"species must name at least one element, each once, got {list(self.species)}")
-        return tuple(chemical_symbols[number] for number in sorted(numbers))
-
     def _species_or_raise(self) -> tuple[str, ...]:
         if self.species is not None:
-            return self._known_species()
+            return checked_species(self.species)
         if not hasattr(self, "species_"):
             name = type(self).__name__
             raise NotFittedError(
@@ -470,69 +454,10 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return prepare_input(frames, centers, species, type(self).__name__, per_frame=average != "off")
 
 
-def _symbols_of(formula: str) -> list[str]:
-    """Return the symbols that a string such as ``H``, ``HC`` or ``H, C`` holds; none if a part is no symbol."""
-    if formula in atomic_numbers:
-        return [formula]
-    symbols = re.findall(r"[A-Z][a-z]?", formula)
-    rest = re.sub(r"[A-Z][a-z]?|[\s,;]", "", formula)
-    return list(dict.fromkeys(symbols)) if not rest and set(symbols) <= set(atomic_numbers) else []
-
-
-def _is_series(frames: Any) -> bool:
-    # "pandas.core.series" before version 3, "pandas" since.
-    return type(frames).__module__.partition(".")[0] == "pandas" and hasattr(frames, "index")
-
-
-def _output_container(estimator: Any) -> str:
-    from sklearn import get_config
-
-    own = getattr(estimator, "_sklearn_output_config", {})
-    return str(own.get("transform", get_config()["transform_output"]))
-
-
-def _real_array(name: str, value: Any) -> Any:
-    """Return an array of real numbers, of the dtype that it has."""
-    try:
-        array = np.asarray(value)
-        if array.dtype == object:
-            array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputTypeError(f"{name} must hold real numbers: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise InputTypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array
-
-
 def _tangent(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     if value is None:
         return np.zeros(shape)
-    tangent = np.ascontiguousarray(_real_array(name, value), dtype=np.float64)
+    tangent = np.ascontiguousarray(_checks.real_array(name, value), dtype=np.float64)
     if tangent.shape != shape:
         raise InputError(f"{name} must have shape {shape}, got {tangent.shape}")
     return tangent
-
-
-def _require_memory_for_rest(parts: list[Any], n_done: int, n_rows: int) -> None:
-    """Refuse sparse rows that will not fit, judged by those that are done; the joined copy needs as much again."""
-    done = sum(array.nbytes for part in parts for array in part)
-    if n_done:
-        require_memory(
-            done + 2 * done * (n_rows - n_done) // n_done,
-            f"the rest of the {n_rows} sparse rows",
-            "transform fewer frames at a time, choose centers, or use average=",
-        )
-
-
-def _stack_sparse(parts: list[Any], n_rows: int, n_features: int, dtype: str) -> sp.csr_array:
-    n_stored = sum(len(values) for values, _, _ in parts)
-    # Many estimators of scikit-learn accept 32-bit indices only.
-    index_type = np.int32 if max(n_stored, n_features) < 2**31 else np.int64
-    offsets = [np.zeros(1, dtype=index_type)]
-    stored = 0
-    for values, _, row_offsets in parts:
-        offsets.append((row_offsets[1:] + stored).astype(index_type))
-        stored += len(values)
-    values = np.concatenate([np.zeros(0, dtype), *(part[0] for part in parts)])
-    columns = np.concatenate([np.zeros(0, index_type), *(part[1] for part in parts)]).astype(index_type, copy=False)
-    return sp.csr_array((values, columns, np.concatenate(offsets)), shape=(n_rows, n_features))
