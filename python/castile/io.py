@@ -22,6 +22,7 @@ from ase import Atoms
 from castile._core import __version__
 from castile.descriptors import Jacobian, JacobianGroup
 from castile.descriptors._base import SAMPLE_DTYPE
+from castile.descriptors._species import checked_species
 from castile.errors import FileReadError, InputError
 
 __all__ = [
@@ -305,7 +306,7 @@ def save_features(
 def _describe(descriptor: Any) -> dict[str, Any]:
     parameters = descriptor.get_params()
     known = parameters.get("species") is not None
-    species = descriptor._known_species() if known else descriptor.species_
+    species = checked_species(parameters["species"]) if known else descriptor.species_
     return {
         "name": type(descriptor).__name__,
         "parameters": {**parameters, "species": list(species)},
