@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -13,7 +13,9 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from castile import _core
+from castile._memory import require_memory
 from castile.errors import InputError, InputTypeError
+from castile.progress import cut, track
 from castile.structures import StructureArrays, as_frames, as_structure_arrays, is_single_frame
 
 __all__ = ["NeighborList", "neighbor_list"]
@@ -22,6 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _QUANTITIES = "ijSDd"
+_CHUNK_ATOMS = 4096  # between two moves of a progress bar; frames are not cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,10 @@ class _Cutoffs:
     species_of_number: npt.NDArray[np.int32]
     of_species_pair: FloatArray | None = None
     radii: FloatArray | None = None
+
+    def of_atoms(self, first: int, last: int) -> _Cutoffs:
+        """Return the same cutoff for some of the atoms."""
+        return self if self.radii is None else replace(self, radii=self.radii[first:last])
 
 
 def neighbor_list(
@@ -92,21 +99,19 @@ def neighbor_list(
     """
     if not isinstance(quantities, str):
         raise InputTypeError(
-            f"quantities must be a string of letters out of {_QUANTITIES!r}, "
-            f"got {type(quantities).__name__}"
+            f"quantities must be a string of letters out of {_QUANTITIES!r}, got {type(quantities).__name__}"
         )
     unknown = sorted(set(quantities) - set(_QUANTITIES))
     if unknown or not quantities:
-        raise InputError(
-            f"quantities must be one or more letters out of {_QUANTITIES!r}, got {quantities!r}"
-        )
+        raise InputError(f"quantities must be one or more letters out of {_QUANTITIES!r}, got {quantities!r}")
     if not is_single_frame(atoms):
         raise InputTypeError(
             f"atoms must be one ase.Atoms, got {type(atoms).__name__}; "
             "castile.NeighborList takes many, and ase.io.read reads files"
         )
     arrays = as_structure_arrays(atoms)
-    results = _search(arrays, cutoff, quantities, half=False, self_interaction=self_interaction)
+    cutoffs = _as_cutoffs(cutoff, arrays)
+    results = _search(arrays, cutoffs, quantities, half=False, self_interaction=self_interaction)
     chosen = tuple(results[1 + _QUANTITIES.index(letter)] for letter in quantities)
     return chosen[0] if len(chosen) == 1 else chosen
 
@@ -128,6 +133,9 @@ class NeighborList:
     self_interaction : bool
         Whether each atom also counts as its own neighbor, once, at distance zero (unless its
         cutoff is zero).
+    progress : bool
+        Show a progress bar, which counts atoms. The pairs, the same, are then found some frames at
+        a time, and joining them takes up to half as much memory again.
 
     Attributes
     ----------
@@ -176,14 +184,25 @@ class NeighborList:
         cutoff: Any,
         half: bool = False,
         self_interaction: bool = False,
+        *,
+        progress: bool = False,
     ) -> None:
         atoms_list = as_frames(frames)
         if not atoms_list:
             raise InputError("frames is empty; give at least one structure")
         arrays = as_structure_arrays(atoms_list)
-        self.offsets, self.i, self.j, self.S, self.D, self.d = _search(
-            arrays, cutoff, _QUANTITIES, half=half, self_interaction=self_interaction
-        )
+        cutoffs = _as_cutoffs(cutoff, arrays)
+        starts = arrays.atom_offsets
+        # In one piece unless a bar has to move: pieces must be joined.
+        runs = cut(starts, _CHUNK_ATOMS if progress else arrays.n_atoms)
+        items = ((int(starts[last] - starts[first]), (first, last)) for first, last in runs)
+        parts: list[list[Any]] = []
+        for first, last in track(items, arrays.n_atoms, "neighbors", progress):
+            own, own_cutoffs = arrays.slice(first, last), cutoffs.of_atoms(starts[first], starts[last])
+            part = _search(own, own_cutoffs, _QUANTITIES, half=half, self_interaction=self_interaction)
+            parts.append(list(part))
+            _require_memory_for_rest(parts, starts[last], arrays.n_atoms)
+        self.offsets, self.i, self.j, self.S, self.D, self.d = _joined(parts)
         self.frame_offsets = arrays.atom_offsets
 
     def __len__(self) -> int:
@@ -196,9 +215,9 @@ class NeighborList:
 
 
 def _search(
-    arrays: StructureArrays, cutoff: Any, quantities: str, *, half: bool, self_interaction: bool
+    arrays: StructureArrays, cutoffs: _Cutoffs, quantities: str, *, half: bool, self_interaction: bool
 ) -> tuple[Any, ...]:
-    cutoffs = _as_cutoffs(cutoff, arrays)
+    """Return the centers' offsets, and i, j, S, D and d: None for those not asked for."""
     structures = arrays.to_core(cutoffs.species_of_number)
     return _core.neighbor_list(
         structures,
@@ -211,6 +230,37 @@ def _search(
     )
 
 
+def _require_memory_for_rest(parts: list[list[Any]], n_done: int, n_atoms: int) -> None:
+    """Refuse pairs that will not fit, judged by those that are found; joining copies one array at a time."""
+    if n_done == n_atoms == len(parts[0][0]) - 1:
+        return  # in one piece
+    found = sum(array.nbytes for part in parts for array in part)
+    largest = sum(part[1 + _QUANTITIES.index("D")].nbytes for part in parts)
+    require_memory(
+        (found + largest) * n_atoms // max(n_done, 1) - found,
+        f"the rest of the neighbor list of {n_atoms} atoms",
+        "use a smaller cutoff, or progress=False, which needs less",
+    )
+
+
+def _joined(parts: list[list[Any]]) -> list[Any]:
+    """Join what was found in parts of the frames, with atoms and pairs counted over all."""
+    if len(parts) == 1:
+        return parts[0]
+    n_atoms = n_pairs = 0
+    offsets = [np.zeros(1, dtype=np.int64)]
+    for part in parts:
+        for indices in part[1:3]:  # i and j
+            np.add(indices, n_atoms, out=indices)
+        offsets.append(part[0][1:] + n_pairs)
+        n_atoms, n_pairs = n_atoms + len(part[0]) - 1, n_pairs + len(part[1])
+    joined = [np.concatenate(offsets)]
+    while len(parts[0]) > 1:
+        # Taken off the parts, so that never two copies of all are there.
+        joined.append(np.concatenate([part.pop(1) for part in parts]))
+    return joined
+
+
 def _as_cutoffs(cutoff: Any, arrays: StructureArrays) -> _Cutoffs:
     if isinstance(cutoff, Mapping):
         return _species_pair_cutoffs(cutoff)
@@ -219,8 +269,7 @@ def _as_cutoffs(cutoff: Any, arrays: StructureArrays) -> _Cutoffs:
         return _Cutoffs(_checked_distance(cutoff, "cutoff", "in Å"), no_species)
     if isinstance(cutoff, (str, bytes)) or not hasattr(cutoff, "__len__"):
         raise InputTypeError(
-            "cutoff must be a number, a dict of species pairs or one radius per atom, "
-            f"got {type(cutoff).__name__}"
+            f"cutoff must be a number, a dict of species pairs or one radius per atom, got {type(cutoff).__name__}"
         )
     radii = _checked_radii(cutoff, arrays)
     return _Cutoffs(2.0 * float(radii.max(initial=0.0)), no_species, radii=radii)
@@ -244,9 +293,7 @@ def _species_pair_cutoffs(cutoffs: Mapping[Any, Any]) -> _Cutoffs:
     distances: dict[tuple[int, int], float] = {}
     for key, value in cutoffs.items():
         if not isinstance(key, tuple) or len(key) != 2:
-            raise InputError(
-                f"keys of cutoff must be pairs of species such as ('C', 'H'), got {key!r}"
-            )
+            raise InputError(f"keys of cutoff must be pairs of species such as ('C', 'H'), got {key!r}")
         name = f"cutoff[{key!r}]"
         distance = _checked_distance(value, name, "leave out pairs that have no neighbors")
         first, second = sorted(_atomic_number(species, name) for species in key)
@@ -272,9 +319,7 @@ def _atomic_number(species: Any, name: str) -> int:
     is_number = isinstance(species, (int, np.integer)) and not isinstance(species, bool)
     if is_number and 0 <= species < len(chemical_symbols):
         return int(species)
-    raise InputError(
-        f"{name} holds an unknown species, {species!r}; use chemical symbols or atomic numbers"
-    )
+    raise InputError(f"{name} holds an unknown species, {species!r}; use chemical symbols or atomic numbers")
 
 
 def _checked_radii(radii: Any, arrays: StructureArrays) -> FloatArray:
@@ -283,8 +328,7 @@ def _checked_radii(radii: Any, arrays: StructureArrays) -> FloatArray:
         lengths, expected = [len(own) for own in radii], np.diff(arrays.atom_offsets).tolist()
         if lengths != expected:
             raise InputError(
-                "cutoff as radii per frame must have one radius per atom of each frame, "
-                f"{expected}, got {lengths}"
+                f"cutoff as radii per frame must have one radius per atom of each frame, {expected}, got {lengths}"
             )
         radii = [radius for own in radii for radius in own]
     try:
@@ -293,13 +337,10 @@ def _checked_radii(radii: Any, arrays: StructureArrays) -> FloatArray:
         raise InputTypeError("cutoff as radii must hold numbers, one per atom") from None
     if flat.shape != (arrays.n_atoms,):
         raise InputError(
-            f"cutoff as radii must have one radius per atom, {arrays.n_atoms} in all, "
-            f"got shape {flat.shape}"
+            f"cutoff as radii must have one radius per atom, {arrays.n_atoms} in all, got shape {flat.shape}"
         )
     wrong = ~(np.isfinite(flat) & (flat >= 0.0))
     if wrong.any():
         atom = int(np.flatnonzero(wrong)[0])
-        raise InputError(
-            f"cutoff as radii must be finite and 0 or more, got {flat[atom]} for atom {atom}"
-        )
+        raise InputError(f"cutoff as radii must be finite and 0 or more, got {flat[atom]} for atom {atom}")
     return flat

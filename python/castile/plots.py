@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from castile.errors import InputError
-from castile.kernels import as_rows
+from castile.kernels._rows import as_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,12 +1,16 @@
 """Kernel ridge regression against scikit-learn, refits and its own promises."""
 
+import inspect
 import pickle
+import warnings
 from functools import partial
 
 import numpy as np
 import pytest
 import scipy.sparse
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, molecule
+from bars import record_advances, shown
 from sklearn import kernel_ridge as sklearn_kernel_ridge
 from sklearn.base import clone
 from sklearn.metrics.pairwise import laplacian_kernel, pairwise_kernels
@@ -101,14 +105,10 @@ def test_score_is_that_of_scikit_learn():
 def test_leave_one_out_equals_refits(parameters, n_outputs):
     X, y = random_data(40, n_outputs=n_outputs)
     model = castile.KernelRidge(alpha=1e-2, **parameters).fit(X, y)
-    expected = cross_val_predict(
-        castile.KernelRidge(alpha=1e-2, loo=False, **parameters), X, y, cv=LeaveOneOut()
-    )
+    expected = cross_val_predict(castile.KernelRidge(alpha=1e-2, loo=False, **parameters), X, y, cv=LeaveOneOut())
     assert_relative(model.loo_predictions(), expected, 1e-9)
     assert_relative(model.loo_residuals_, y - expected, 1e-9)
-    np.testing.assert_allclose(
-        model.loo_rmse(), np.sqrt(np.mean((y - expected) ** 2, axis=0)), rtol=1e-9
-    )
+    np.testing.assert_allclose(model.loo_rmse(), np.sqrt(np.mean((y - expected) ** 2, axis=0)), rtol=1e-9)
     np.testing.assert_allclose(model.loo_mae(), np.mean(abs(y - expected), axis=0), rtol=1e-9)
 
 
@@ -222,6 +222,190 @@ def test_score_of_groups():
     assert model.score(X, y, groups=groups) > 0.99
 
 
+# Structures without rows.
+
+
+def oxygen_rows():
+    """Structures of which some lack oxygen, one is empty, and the rows of their oxygen atoms."""
+    names = ["H2O", "CH4", "CO2", "O2", "NH3", "CH3OH"]
+    frames = [*map(molecule, names), Atoms(), bulk("Si")]
+    soap = castile.SOAP(cutoff=3.0, n_max=3, l_max=2).fit(frames)
+    X, rows = soap.transform(frames, centers="O"), soap.samples(frames, centers="O")
+    assert rows["frame"].tolist() == [0, 2, 2, 3, 3, 5]
+    return frames, soap, X, rows
+
+
+def test_structures_without_rows_are_predicted_in_their_places_as_zero():
+    frames, soap, X, rows = oxygen_rows()
+    y = np.random.default_rng(0).normal(size=(4, 2))
+    model = castile.KernelRidge(alpha=1e-3).fit(X, y, groups=rows["frame"])
+    predictions = model.predict(X, rows, n_groups=len(frames))
+    expected = np.zeros((8, 2))
+    expected[[0, 2, 3, 5]] = model.predict(X, rows["frame"])
+    np.testing.assert_array_equal(predictions, expected)
+    one_by_one = [model.predict(soap.transform(atoms, "O"), soap.samples(atoms, "O"), n_groups=1) for atoms in frames]
+    np.testing.assert_array_equal(np.concatenate(one_by_one), predictions)
+    with pytest.raises(InputError, match=r"groups hold no row of frame 1, .*: pass n_groups=len\(frames\)"):
+        model.predict(X, rows)
+
+
+@pytest.mark.parametrize("parameters", KERNELS[:3], ids=str)
+def test_forces_on_structures_without_rows_are_zero(parameters):
+    frames, soap, X, rows = oxygen_rows()
+    model = castile.KernelRidge(alpha=1e-3, **parameters).fit(X, np.arange(8.0), groups=rows, n_groups=8)
+    without = soap.transform(frames[1], "O")
+    assert model.predict(without, [], n_groups=1).tolist() == [0.0]
+    if parameters["kernel"] == "soap":
+        gradient = model.gradient(without)
+        assert gradient.shape == without.shape == (0, X.shape[1])
+        assert not soap.vjp(frames[1], gradient, "O").positions.any()
+    with pytest.raises(InputError, match="0 sample"):  # not one thing to predict
+        model.predict(without)
+
+
+@pytest.mark.parametrize("parameters", [*KERNELS, {"kernel": "precomputed"}], ids=str)
+@pytest.mark.parametrize("n_outputs", [None, 2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_targets_of_structures_without_rows_have_no_part_in_the_fit(parameters, n_outputs, weighted):
+    X, y, groups = local_data(n_outputs=n_outputs)
+    present = np.delete(np.arange(18), [0, 6, 17])
+    weights = np.random.default_rng(1).random(18) if weighted else None
+    all_y = np.random.default_rng(2).normal(size=(18, *y.shape[1:]))
+    all_y[present] = y
+    if parameters["kernel"] == "precomputed":
+        X = soap_kernel(X)
+    model = castile.KernelRidge(alpha=1e-2, **parameters)
+    fitted = clone(model).fit(X, all_y, weights, present[groups], n_groups=18)
+    expected = clone(model).fit(X, y, None if weights is None else weights[present], groups)
+    assert_relative(fitted.dual_coef_[present], expected.dual_coef_, 1e-9)
+    assert_relative(fitted.loo_residuals_[present], expected.loo_residuals_, 1e-9)
+    absent = [0, 6, 17]
+    assert not fitted.dual_coef_[absent].any()
+    np.testing.assert_array_equal(fitted.loo_residuals_[absent], all_y[absent])
+    assert not fitted.loo_predictions()[absent].any()
+    predictions = fitted.predict(X, present[groups], n_groups=18)
+    assert_relative(predictions[present], expected.predict(X, groups), 1e-9)
+    assert not predictions[absent].any()
+
+
+def test_structures_without_rows_need_no_regularization_and_leave_the_condition_as_it_is():
+    rows = 1e-6 * np.eye(3)
+    model = castile.KernelRidge(alpha=0.0, normalize=False, zeta=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(rows, [1.0, 5.0, 2.0, 3.0], groups=[0, 2, 3], n_groups=4)
+    np.testing.assert_allclose(model.predict(rows, [0, 2, 3], n_groups=4), [1.0, 0.0, 2.0, 3.0])
+    # So do targets of weight zero.
+    model.fit(rows, [1.0, 2.0, 3.0], [1.0, 0.0, 1.0])
+    np.testing.assert_allclose(model.predict(rows), [1.0, 0.0, 3.0])
+
+
+def test_scores_count_structures_without_rows():
+    X, y, groups = local_data()
+    places = np.delete(np.arange(18), [0, 6, 17])[groups]
+    all_y = np.zeros(18)
+    all_y[places] = y[groups]
+    model = castile.KernelRidge(alpha=1e-8).fit(X, all_y, groups=places, n_groups=18)
+    assert model.score(X, all_y, groups=places, n_groups=18) > 0.99
+    all_y[0] = 100.0
+    assert model.score(X, all_y, groups=places, n_groups=18) < 0.99
+    with pytest.raises(InputError, match=r"18 targets for 15 predictions; for structures .* pass n_groups=len\(y\)"):
+        model.score(X, all_y, groups=places)
+    with pytest.raises(InputError, match=rf"one target per row of X, got 18 targets for {len(X)} predictions$"):
+        model.score(X, all_y)
+
+
+def test_some_samples_are_fitted_and_scored_by_the_number_of_targets():
+    X, y, groups = local_data()
+    samples = np.zeros(len(X), dtype=[("frame", int), ("atom", int)])
+    samples["frame"] = groups
+    some = np.isin(groups, [3, 4, 9, 14])
+    chosen = [3, 4, 9, 14]
+    model = castile.KernelRidge(alpha=1e-8).fit(X[some], y[chosen], groups=samples[some])
+    by_label = castile.KernelRidge(alpha=1e-8).fit(X[some], y[chosen], groups=groups[some])
+    np.testing.assert_array_equal(model.dual_coef_, by_label.dual_coef_)
+    score = model.score(X[some], y[chosen], groups=samples[some])
+    assert score == model.score(X[some], y[chosen], groups=groups[some])
+
+
+# Progress.
+
+
+@pytest.mark.parametrize("parameters", [*KERNELS, {"kernel": "precomputed"}], ids=str)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_progress_bars_move_and_do_not_change_bits(parameters, grouped, monkeypatch, capsys):
+    monkeypatch.setattr("castile.models._solve._PANEL", 16)
+    X, y, groups = local_data(60)
+    n_rows, n_targets = len(X), 60 if grouped else len(X)
+    y, groups = (y, groups) if grouped else (X[:, 0] * X[:, 1], None)
+    if parameters["kernel"] == "precomputed":
+        X = soap_kernel(X)
+    with_gradient = parameters["kernel"] in ("soap", "linear")
+
+    def results(**options):
+        model = castile.KernelRidge(alpha=1e-2, **parameters).fit(X, y, groups=groups, **options)
+        score = model.score(X, y, groups=groups, **options)
+        found = [model.dual_coef_, model.loo_residuals_, model.predict(X, groups, **options), score]
+        return [*found, model.gradient(X, **options)] if with_gradient else found
+
+    with castile.threads(1):
+        expected = results()
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("castile.kernels._blocks._BLOCK_PRODUCTS", 1)  # blocks of 64 rows
+    weights = record_advances(monkeypatch)
+    for n in (1, 2, 4):
+        with castile.threads(n):
+            for actual, value in zip(results(progress=True), expected, strict=True):
+                assert np.asarray(actual).tobytes() == np.asarray(value).tobytes()
+    assert len(weights) >= 3 * (3 + 2 * (n_targets // 16) + 3)
+    text = shown(capsys.readouterr())
+    n_entries = n_targets * (n_targets + 1) // 2
+    for part in ("kernel", f"{n_targets}/{n_targets}", f"{n_entries}/{n_entries}", f"{n_rows}/{n_rows}"):
+        assert part in text
+    bars = ["factorization", "leave-one-out", "prediction"] + ["gradient"] * with_gradient
+    assert [bar for bar in bars if bar not in text] == []
+
+
+def test_scikit_learn_can_ask_for_bars_and_numbers_of_structures():
+    for method in ("fit", "predict", "score"):
+        parameters = inspect.signature(getattr(castile.KernelRidge, method)).parameters
+        for name in ("n_groups", "progress"):
+            assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    assert "progress" not in castile.KernelRidge().get_params()
+
+
+# The linear system.
+
+
+@pytest.mark.parametrize("panel", [1, 7, 20, 60, 61, 256])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_panels_of_any_width_solve_the_same_system(panel, weighted, monkeypatch):
+    monkeypatch.setattr("castile.models._solve._PANEL", panel)
+    X, y = random_data(n_outputs=2)
+    weights = np.random.default_rng(2).random(60) if weighted else np.ones(60)
+    if weighted:
+        weights[5] = 0.0
+    K = soap_kernel(X)
+    roots = np.sqrt(weights)[:, None]
+    matrix = roots * K * roots.T + 1e-3 * np.eye(60)
+    coefficients = roots * np.linalg.solve(matrix, roots * y)
+    model = castile.KernelRidge(alpha=1e-3).fit(X, y, weights)
+    assert_relative(model.dual_coef_, coefficients, 1e-10)
+    fitted = weights > 0
+    scaled = np.linalg.solve(matrix, roots * y) / np.diag(np.linalg.inv(matrix))[:, None]
+    assert_relative(model.loo_residuals_[fitted], (scaled / np.where(roots > 0, roots, 1.0))[fitted], 1e-9)
+    np.testing.assert_allclose(model.loo_residuals_[~fitted], (y - K @ coefficients)[~fitted], rtol=1e-9)
+
+
+@pytest.mark.parametrize("column", [0, 30, 59])
+def test_matrices_that_are_not_positive_definite_are_refused_in_any_panel(column, monkeypatch):
+    monkeypatch.setattr("castile.models._solve._PANEL", 20)
+    K = np.eye(60)
+    K[column, column] = -1.0
+    with pytest.raises(InputError, match=r"alpha is too small: .* not positive definite; raise alpha"):
+        castile.KernelRidge(alpha=0.1, kernel="precomputed").fit(K, np.ones(60))
+
+
 # Bits.
 
 
@@ -265,7 +449,7 @@ def test_predictions_in_blocks_equal_predictions_at_once(monkeypatch):
     X, y = random_data(100)
     model = castile.KernelRidge().fit(X, y)
     whole = model.predict(np.tile(X, (3, 1)))
-    monkeypatch.setattr("castile.models.kernel_ridge._BLOCK_BYTES", 1)
+    monkeypatch.setattr("castile.kernels._blocks._BLOCK_BYTES", 1)
     np.testing.assert_array_equal(model.predict(np.tile(X, (3, 1))), whole)
 
 
@@ -400,7 +584,7 @@ def test_bits_of_the_gradient_do_not_depend_on_threads_batches_or_sparsity(param
         with castile.threads(n):
             parts = [model.gradient(X_new[i : i + batch]) for i in range(0, len(X_new), batch)]
             np.testing.assert_array_equal(np.concatenate(parts), whole)
-    monkeypatch.setattr("castile.models.kernel_ridge._BLOCK_BYTES", 1)
+    monkeypatch.setattr("castile.kernels._blocks._BLOCK_BYTES", 1)
     np.testing.assert_array_equal(model.gradient(X_new), whole)
     sparse = castile.KernelRidge(alpha=30.0, **parameters).fit(scipy.sparse.csr_array(X), y)
     if parameters.get("kernel") == "linear":  # scikit-learn's product has other bits, hence the coefficients
@@ -427,10 +611,12 @@ def test_forces_and_stresses_are_the_gradient_of_the_predicted_energy(parameters
         return model.predict(soap.transform(moved)).sum()
 
     step = 1e-4
-    numeric = np.array([
-        [(energy(f, step * d.reshape(8, 3)) - energy(f, -step * d.reshape(8, 3))) / (2 * step) for d in np.eye(24)]
-        for f in (0, 5)
-    ]).reshape(16, 3)
+    numeric = np.array(
+        [
+            [(energy(f, step * d.reshape(8, 3)) - energy(f, -step * d.reshape(8, 3))) / (2 * step) for d in np.eye(24)]
+            for f in (0, 5)
+        ]
+    ).reshape(16, 3)
     assert_relative(np.concatenate([gradients.positions[:8], gradients.positions[-8:]]), numeric, 1e-5)
     unit = np.eye(3)
     strains = [0.5 * step * (np.outer(a, b) + np.outer(b, a)) for a in unit for b in unit]
@@ -443,6 +629,14 @@ def test_other_kernels_have_no_gradient_and_say_so(kernel):
     model = castile.KernelRidge(alpha=1.0, kernel=kernel).fit(np.eye(4), np.arange(4.0))
     with pytest.raises(InputError, match=r"gradient knows .* kernel='soap' and 'linear' alone, got kernel="):
         model.gradient(np.eye(4))
+
+
+@pytest.mark.parametrize("kernel", ["soap", "rbf"])
+def test_kernel_matrices_that_do_not_fit_into_memory_are_refused(kernel, monkeypatch):
+    monkeypatch.setattr("castile._memory._ALWAYS_FITS", 0)
+    monkeypatch.setattr("castile._memory._core.available_memory", lambda: 100)
+    with pytest.raises(MemoryLimitError, match="the 10 x 10 kernel matrix would take 800 B"):
+        castile.KernelRidge(kernel=kernel).fit(*random_data(10, 4))
 
 
 def test_gradients_that_do_not_fit_into_memory_are_refused(monkeypatch):
@@ -471,7 +665,7 @@ X, Y = random_data(12, 4)
         ({"kernel": None}, "kernel must be a callable or one of"),
         ({"kernel": "precomputed"}, r"X must be the square kernel matrix .* got shape \(12, 4\)"),
         ({"kernel": "rbf", "gamma": -1.0}, "alpha is too small"),
-        ({"kernel": lambda a, b: np.ones(3)}, r"kernel must return the matrix .* = \(12, 12\)"),
+        ({"kernel": lambda a, b: np.ones(3)}, r"kernel must return the matrix .* = \(64, 12\)"),
         ({"kernel": lambda a, b: a @ b.T * np.nan}, r"kernel\(X, Y\) must be finite"),
         ({"kernel": "chi2", "gamma": "one"}, "gamma|dtype|type"),
     ],
@@ -524,7 +718,7 @@ def test_ill_conditioned_kernels_warn():
         ((X, Y, None, [0, 1]), r"groups must hold one label per row, shape \(12,\)"),
         (
             (X, Y[:5], None, [0, 1] * 6),
-            "one target per group, got 5 targets for the 2 different labels",
+            r"one target per group, got 5 targets for the 2 different labels of groups; .* pass n_groups=len\(y\)",
         ),
         (
             (X, Y, None, [0, 1] * 6),
@@ -536,6 +730,25 @@ def test_ill_conditioned_kernels_warn():
 def test_arrays_that_cannot_be_fitted_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         castile.KernelRidge().fit(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((X, Y), {"n_groups": 12}, "n_groups was given without groups; pass groups=soap.samples"),
+        ((X, Y[:3]), {"groups": [0, 1] * 6, "n_groups": 2}, "number of targets, got n_groups=2 for 3 targets in y"),
+        ((X, Y[:2]), {"groups": [0, 2] * 6, "n_groups": 2}, r"between 0 and 1 with n_groups=2, but groups\[1\] is 2"),
+        (
+            (X, Y[:3], [0.0, 1.0, 0.0]),
+            {"groups": [0, 2] * 6, "n_groups": 3},
+            "sample_weight must have an entry above 0 for a structure that has rows",
+        ),
+        ((X[:0], Y[:2]), {"groups": [], "n_groups": 2}, "0 sample"),
+    ],
+)
+def test_numbers_of_structures_that_cannot_be_fitted_are_refused(arguments, options, message):
+    with pytest.raises(InputError, match=message):
+        castile.KernelRidge().fit(*arguments, **options)
 
 
 def test_weights_of_a_wrong_type_are_refused():
@@ -551,6 +764,10 @@ def test_arrays_that_cannot_be_predicted_are_refused():
         model.predict(X * np.nan)
     with pytest.raises(InputError, match="groups must hold one label per row"):
         model.predict(X, groups=[0])
+    with pytest.raises(InputError, match="n_groups was given without groups"):
+        model.predict(X, n_groups=12)
+    with pytest.raises(InputTypeError, match="groups must be integers with n_groups"):
+        model.predict(X, groups=["a"] * 12, n_groups=1)
     with pytest.raises(InputError, match=r"3 features.*expecting 4"):
         model.gradient(X[:, :3])
     with pytest.raises(InputError, match=r"X\[0, 0\] is NaN"):

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from bars import record_advances, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import castile
-from castile.errors import InputError, InputTypeError
+from castile.errors import InputError, InputTypeError, MemoryLimitError
 from castile.kernels import average_kernel, soap_kernel, species_kernel
 
 SAMPLE = np.dtype([("frame", np.int64), ("atom", np.int64), ("species", "U2")])
@@ -126,7 +127,7 @@ def test_arguments_are_not_modified_and_other_dtypes_and_layouts_are_taken():
 
 @pytest.mark.parametrize("form", [scipy.sparse.csr_matrix, scipy.sparse.csr_array])
 def test_sparse_rows_have_the_bits_of_dense_ones(form, monkeypatch):
-    monkeypatch.setattr(castile.kernels, "_BLOCK_BYTES", 1)  # blocks of 64 rows
+    monkeypatch.setattr("castile.kernels._blocks._BLOCK_BYTES", 1)  # blocks of 64 rows
     X = random_rows(300, 50) * (random_rows(300, 50, 1) > 0.7)
     Y = random_rows(130, 50, 2)
     groups = np.arange(300) // 7
@@ -181,12 +182,8 @@ def test_structure_kernel_bits_do_not_depend_on_threads_or_other_structures():
             np.testing.assert_array_equal(average_kernel(X, groups, Y, groups_Y), whole)
             np.testing.assert_array_equal(average_kernel(X, groups), own)
     some = np.isin(groups, [3, 17, 60])
-    np.testing.assert_array_equal(
-        average_kernel(X[some], groups[some], Y, groups_Y), whole[[3, 17, 60]]
-    )
-    np.testing.assert_array_equal(
-        average_kernel(X, groups, Y[groups_Y == 1], groups_Y[groups_Y == 1]), whole[:, [1]]
-    )
+    np.testing.assert_array_equal(average_kernel(X[some], groups[some], Y, groups_Y), whole[[3, 17, 60]])
+    np.testing.assert_array_equal(average_kernel(X, groups, Y[groups_Y == 1], groups_Y[groups_Y == 1]), whole[:, [1]])
 
 
 def test_interleaved_groups_equal_sorted_ones():
@@ -194,9 +191,7 @@ def test_interleaved_groups_equal_sorted_ones():
     groups = np.random.default_rng(6).integers(0, 5, 100)
     groups[:5] = np.arange(5)
     order = np.argsort(groups, kind="stable")
-    np.testing.assert_array_equal(
-        average_kernel(X, groups), average_kernel(X[order], groups[order])
-    )
+    np.testing.assert_array_equal(average_kernel(X, groups), average_kernel(X[order], groups[order]))
 
 
 def test_unit_diagonal():
@@ -226,9 +221,7 @@ def test_species_kernel_compares_like_centers_only():
     samples_X = samples_of(np.arange(80) // 8, rng.choice(["Na", "Cl", "K"], 80))
     samples_Y = samples_of(np.arange(50) // 10, rng.choice(["Na", "Br"], 50))
     like = samples_X["species"][:, None] == samples_Y["species"]
-    expected = reference_sums(
-        reference_kernel(X, Y, 4) * like, samples_X["frame"], samples_Y["frame"]
-    )
+    expected = reference_sums(reference_kernel(X, Y, 4) * like, samples_X["frame"], samples_Y["frame"])
     expected /= 8 * 10
     K = species_kernel(X, samples_X, Y, samples_Y, zeta=4)
     np.testing.assert_allclose(K, expected, rtol=1e-13, atol=1e-16)
@@ -258,6 +251,127 @@ def test_species_kernel_is_positive_semidefinite_with_unit_diagonal():
     np.testing.assert_array_equal(K, K.T)
     np.testing.assert_array_equal(np.diag(K), 1.0)
     assert np.linalg.eigvalsh(K).min() > -1e-13
+
+
+# Structures without rows.
+
+
+def with_gaps():
+    """Rows of 9 structures, of which 0, 4 and 8 have none, and the same without the gaps."""
+    rng = np.random.default_rng(9)
+    places = rng.permutation(np.repeat([1, 2, 3, 5, 6, 7], [4, 1, 7, 2, 3, 90]))
+    return random_rows(len(places), 8, 3), places, rng.choice(["O", "H"], len(places))
+
+
+PRESENT = np.array([1, 2, 3, 5, 6, 7])
+
+
+@pytest.mark.parametrize("options", [{}, {"reduction": "sum"}, {"unit_diagonal": True}], ids=str)
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("progress", [False, True])
+def test_structures_without_rows_keep_their_places_with_a_kernel_of_zero(options, form, progress, monkeypatch):
+    monkeypatch.setattr("castile.kernels._blocks._BLOCK_PRODUCTS", 1)
+    monkeypatch.setattr("castile.kernels._blocks._LEAST_ROWS", 5)
+    X, places, species = with_gaps()
+    order = np.argsort(places, kind="stable")  # labels then appear in the order of the structures
+    dense, labels, of_rows = X[order], places[order], species[order]
+    expected = np.zeros((9, 9))
+    expected[np.ix_(PRESENT, PRESENT)] = average_kernel(dense, labels, **options)
+    np.testing.assert_array_equal(average_kernel(form(X), places, n_groups=9, progress=progress, **options), expected)
+    expected[np.ix_(PRESENT, PRESENT)] = species_kernel(dense, labels, species=of_rows, **options)
+    by_species = species_kernel(form(X), samples_of(places, species), n_groups=9, progress=progress, **options)
+    np.testing.assert_array_equal(by_species, expected)
+
+
+def test_either_side_may_have_structures_without_rows():
+    X, places, species = with_gaps()
+    Y, groups_Y = random_rows(12, 8), np.repeat([2, 0], 6)
+    whole = average_kernel(X, places, Y, groups_Y, n_groups=9, n_groups_Y=4)
+    np.testing.assert_array_equal(whole[:, [2, 0]], average_kernel(X, places, Y, groups_Y, n_groups=9))
+    assert not whole[:, [1, 3]].any()
+    assert whole[PRESENT][:, [0, 2]].all()
+    options = {"species": species, "species_Y": ["H"] * 12, "n_groups": 9, "n_groups_Y": 4}
+    assert not species_kernel(X, places, Y, groups_Y, **options)[:, [1, 3]].any()
+
+
+def test_structures_may_have_no_rows_at_all():
+    none = np.zeros((0, 3))
+    np.testing.assert_array_equal(average_kernel(none, [], n_groups=2), np.zeros((2, 2)))
+    np.testing.assert_array_equal(average_kernel(none, [], ROWS, [0] * 4, n_groups=2), np.zeros((2, 1)))
+    samples = samples_of([], [])
+    np.testing.assert_array_equal(species_kernel(none, samples, n_groups=2, unit_diagonal=True), np.zeros((2, 2)))
+    with pytest.raises(InputError, match="X must have at least one row"):
+        average_kernel(none, [])
+
+
+def test_numbers_of_structures_that_all_have_rows_change_nothing_but_their_order():
+    X, groups = random_rows(30, 5), np.random.default_rng(1).permutation(np.arange(30) % 6)
+    by_appearance = list(dict.fromkeys(groups.tolist()))
+    by_place = average_kernel(X, groups, n_groups=6)
+    expected = average_kernel(X, groups)  # which sums over the later structure first
+    np.testing.assert_allclose(by_place[np.ix_(by_appearance, by_appearance)], expected, rtol=1e-14)
+
+
+def test_samples_that_skip_a_frame_are_refused_unless_the_number_of_frames_is_given():
+    samples = samples_of([0, 0, 2, 3], ["H"] * 4)
+    message = r"hold no row of frame 1, but of frame 2: pass n_groups=len\(frames\).* or, .* {}\['frame'\] as labels"
+    with pytest.raises(InputError, match="groups " + message.format("groups")):
+        average_kernel(ROWS, samples)
+    with pytest.raises(InputError, match="samples " + message.format("samples")):
+        species_kernel(ROWS, samples)
+    with pytest.raises(InputError, match=r"samples_Y hold no row of frame 1, .*pass n_groups_Y=len\(frames\)"):
+        species_kernel(ROWS, samples_of([0] * 4, ["H"] * 4), ROWS, samples)
+    assert average_kernel(ROWS, samples, n_groups=4).shape == (4, 4)
+    assert average_kernel(ROWS, samples["frame"]).shape == (3, 3)
+    assert average_kernel(ROWS, samples_of([1, 0, 2, 1], ["H"] * 4)).shape == (3, 3)
+    named = np.array([("b",), ("a",), ("b",), ("c",)], dtype=[("frame", "U1")])
+    assert average_kernel(ROWS, named).shape == (3, 3)
+
+
+# Progress.
+
+KERNELS = {
+    "soap_kernel": lambda X, Y, **options: soap_kernel(X, zeta=2.5, **options),
+    "soap_kernel, two sides": lambda X, Y, **options: soap_kernel(X, Y, zeta=3, **options),
+    "average_kernel": lambda X, Y, **options: average_kernel(X, np.arange(len(X)) // 9, **options),
+    "average_kernel, two sides": lambda X, Y, **options: average_kernel(
+        X, np.arange(len(X)) // 9, Y, np.arange(len(Y)) // 90, unit_diagonal=True, **options
+    ),
+    "species_kernel": lambda X, Y, **options: species_kernel(
+        X, np.arange(len(X)) // 9, species=np.arange(len(X)) % 2, **options
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_progress_bars_move_and_do_not_change_bits(name, monkeypatch, capsys):
+    X, Y = np.random.default_rng(0).normal(size=(433, 30)), random_rows(277, 30, 1)
+    with castile.threads(1):
+        expected = KERNELS[name](X, Y)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("castile.kernels._blocks._BLOCK_PRODUCTS", 1)  # blocks of 64 rows
+    weights = record_advances(monkeypatch)
+    for n in (1, 2, 4):
+        with castile.threads(n):
+            assert KERNELS[name](X, Y, progress=True).tobytes() == expected.tobytes()
+    assert len(weights) > 3 * 6
+    n_pairs = 433 * 277 if "two" in name else 433 * 434 // 2
+    text = shown(capsys.readouterr())
+    assert "kernel" in text
+    if "species" in name:
+        n_pairs = 217 * 218 // 2  # of the one species
+        assert "structurekernel,1" in text
+    assert f"{n_pairs}/{n_pairs}" in text
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_kernels_that_do_not_fit_into_memory_are_refused(form, monkeypatch):
+    monkeypatch.setattr("castile._memory._ALWAYS_FITS", 0)
+    monkeypatch.setattr("castile._memory._core.available_memory", lambda: 100)
+    with pytest.raises(MemoryLimitError, match="the 4 x 4 kernel matrix would take 128 B"):
+        soap_kernel(form(ROWS))
+    with pytest.raises(MemoryLimitError, match="the 4 x 4 kernel matrix"):
+        average_kernel(form(ROWS), np.arange(4))
 
 
 # Errors.
@@ -309,6 +423,11 @@ def test_soap_kernel_refuses_types(arguments, message):
         ((ROWS, [0] * 4, None, [0] * 4), {}, "groups_Y was given without Y"),
         ((ROWS, [0] * 4, ROWS, [0] * 3), {}, "groups_Y must hold one label per row"),
         ((ROWS, [0] * 4, ROWS[:, :1], [0] * 4), {}, "same number of columns"),
+        ((ROWS, [0] * 4), {"n_groups_Y": 2}, "n_groups_Y was given without Y"),
+        ((ROWS, [0, 1, 2, 3]), {"n_groups": 3}, r"between 0 and 2 with n_groups=3, but groups\[3\] is 3; pass n_gr"),
+        ((ROWS, [0, -1, 2, 3]), {"n_groups": 4}, r"groups\[1\] is -1; pass n_groups=len\(frames\), or leave it out"),
+        ((ROWS, [0] * 4), {"n_groups": 0}, "n_groups must be 1 or more, the number of structures, got 0"),
+        ((ROWS, [0] * 3), {"n_groups": 4}, r"groups must hold one label per row, shape \(4,\)"),
         ((ROWS, [0] * 4), {"reduction": "max"}, "reduction must be 'mean' or 'sum', got 'max'"),
         ((ROWS, [0] * 4), {"zeta": -1}, "zeta must be"),
     ],
@@ -321,6 +440,21 @@ def test_average_kernel_refuses(arguments, options, message):
 def test_labels_of_mixed_types_are_refused():
     with pytest.raises(InputTypeError, match="groups must hold labels of one sortable type"):
         average_kernel(ROWS, np.array([0, "a", None, 1], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("groups", "n_groups", "message"),
+    [
+        ([0] * 4, 2.0, "n_groups must be an integer, the number of structures, got 2.0"),
+        ([0] * 4, True, "n_groups must be an integer"),
+        (["a"] * 4, 2, r"groups must be integers with n_groups, .* got .*'a'.*; leave n_groups out for other labels"),
+        ([0.0, 1.0, 1.0, 1.0], 2, "groups must be integers with n_groups"),
+        ([True] * 4, 2, "groups must be integers with n_groups"),
+    ],
+)
+def test_numbers_of_structures_of_a_wrong_type_are_refused(groups, n_groups, message):
+    with pytest.raises(InputTypeError, match=message):
+        average_kernel(ROWS, groups, n_groups=n_groups)
 
 
 def test_species_kernel_refuses_missing_species():

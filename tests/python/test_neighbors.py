@@ -1,11 +1,11 @@
 """The neighbor list against ASE, a brute-force reference and its own symmetries."""
 
-
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, graphene, molecule
 from ase.neighborlist import neighbor_list as ase_neighbor_list
+from bars import record_advances, shown
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -291,6 +291,43 @@ def test_bits_are_the_same_on_any_number_of_threads():
         for a, b in zip(attributes(results[0]), attributes(other), strict=True):
             assert a.tobytes() == b.tobytes()
         np.testing.assert_array_equal(results[0].offsets, other.offsets)
+
+
+RADII = [np.linspace(0.5, 2.5, len(atoms)) for atoms in batch_of_frames()]
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("cutoff", [4.5, {("Si", "Si"): 5.0, ("C", "H"): 2.0}, RADII], ids=["number", "pairs", "radii"])
+def test_progress_bars_move_and_do_not_change_bits(cutoff, half, monkeypatch, capsys):
+    frames = batch_of_frames()
+    with castile.threads(1):
+        expected = NeighborList(frames, cutoff, half)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("castile.neighbors._CHUNK_ATOMS", 9)  # one frame, or two small ones
+    weights = record_advances(monkeypatch)
+    for n in (1, 2, 4):
+        weights.clear()
+        with castile.threads(n):
+            pairs = NeighborList(frames, cutoff, half, progress=True)
+        assert weights == [9, 216, 2, 12]
+        for a, b in zip(attributes(pairs), attributes(expected), strict=True):
+            assert a.tobytes() == b.tobytes()
+            assert a.dtype == b.dtype
+            assert a.shape == b.shape
+        np.testing.assert_array_equal(pairs.offsets, expected.offsets)
+        np.testing.assert_array_equal(pairs.frame_offsets, expected.frame_offsets)
+    text = shown(capsys.readouterr())
+    assert "neighbors" in text
+    assert "239/239" in text
+
+
+@pytest.mark.parametrize("frames", [Atoms(), [Atoms(), Atoms()], molecule("H2O")], ids=["none", "two of none", "one"])
+def test_progress_bars_may_have_little_to_show(frames, monkeypatch):
+    monkeypatch.setattr("castile.neighbors._CHUNK_ATOMS", 0)  # every frame by itself
+    pairs, expected = NeighborList(frames, 2.0, progress=True), NeighborList(frames, 2.0)
+    for a, b in zip(attributes(pairs), attributes(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(pairs.offsets, expected.offsets)
 
 
 def test_offsets_delimit_the_centers():

@@ -69,6 +69,16 @@ def test_unknown_quantities_are_refused(quantities):
         neighbor_list(quantities, WATER, 2.0)
 
 
+def test_lists_whose_rest_will_outgrow_memory_are_refused_on_the_way(monkeypatch):
+    monkeypatch.setattr("castile.neighbors._CHUNK_ATOMS", 2)
+    monkeypatch.setattr("castile._memory._ALWAYS_FITS", 0)
+    monkeypatch.setattr("castile._memory._core.available_memory", lambda: 10_000)
+    frames = [bulk("Si")] * 20
+    with pytest.raises(MemoryLimitError, match=r"rest of the neighbor list of 40 atoms would take .*progress=False"):
+        NeighborList(frames, 4.0, progress=True)
+    assert len(NeighborList(frames, 4.0)) == 20 * len(NeighborList(frames[0], 4.0, progress=True))
+
+
 @pytest.mark.parametrize("pbc", [True, (True, True, False)])
 def test_lists_that_outgrow_memory_are_refused(pbc):
     atoms = bulk("Si")

@@ -5,9 +5,10 @@ import pytest
 import scipy.linalg
 import scipy.sparse
 from ase.build import molecule
+from bars import record_advances, shown
 
 import castile
-from castile.errors import InputError, InputTypeError
+from castile.errors import InputError, InputTypeError, MemoryLimitError
 
 METHODS = ["cur", "fps", "random"]
 OPTIONS = [("cur", False), ("cur", True), ("fps", False), ("random", False)]
@@ -41,9 +42,7 @@ def test_same_choice_for_any_threads_and_every_call(method, randomize):
             np.testing.assert_array_equal(again, first)
 
 
-@pytest.mark.parametrize(
-    ("method", "randomize"), [("cur", True), ("fps", False), ("random", False)]
-)
+@pytest.mark.parametrize(("method", "randomize"), [("cur", True), ("fps", False), ("random", False)])
 def test_seeds_change_the_choice(method, randomize):
     X = random_rows(300, 20)
     choices = {tuple(castile.select(X, 10, method, seed=s, randomize=randomize)) for s in range(6)}
@@ -61,9 +60,7 @@ def test_features_are_samples_of_the_transpose(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_sparse_equals_dense(method):
     X = random_rows(60, 25) * (random_rows(60, 25, 1) > 0.6)
-    np.testing.assert_array_equal(
-        castile.select(scipy.sparse.csr_array(X), 9, method), castile.select(X, 9, method)
-    )
+    np.testing.assert_array_equal(castile.select(scipy.sparse.csr_array(X), 9, method), castile.select(X, 9, method))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -165,6 +162,41 @@ def test_huge_and_tiny_numbers_are_taken(method):
             castile.select(X * factor, 4, method, normalize=False),
             castile.select(X, 4, method, normalize=False),
         )
+
+
+BARS = {"cur": ["Grammatrix", "singularvectors", "pivots"], "fps": ["farthestpoints"], "random": []}
+
+
+@pytest.mark.parametrize(("method", "randomize"), OPTIONS)
+@pytest.mark.parametrize("what", ["samples", "features"])
+def test_progress_bars_move_and_do_not_change_the_choice(method, randomize, what, monkeypatch, capsys):
+    X = random_rows(300, 250)
+    options = {"what": what, "randomize": randomize}
+    with castile.threads(1):
+        expected = castile.select(X, 40, method, **options)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("castile.kernels._blocks._BLOCK_PRODUCTS", 1)  # blocks of 64 rows
+    weights = record_advances(monkeypatch)
+    for n in (1, 2, 4):
+        with castile.threads(n):
+            np.testing.assert_array_equal(castile.select(X, 40, method, progress=True, **options), expected)
+    text = shown(capsys.readouterr())
+    assert [bar for bar in BARS[method] if bar not in text and not (randomize and bar == "pivots")] == []
+    if method == "fps":
+        assert weights == 3 * 39 * [1]
+        assert "39/39" in text
+    elif method == "cur":
+        assert len(weights) >= 3 * 7  # of the blocks of the Gram matrix
+        assert f"{125 * 251}/{125 * 251}" in text
+    else:
+        assert text == ""
+
+
+def test_a_gram_matrix_that_does_not_fit_into_memory_is_refused(monkeypatch):
+    monkeypatch.setattr("castile._memory._ALWAYS_FITS", 0)
+    monkeypatch.setattr("castile._memory._core.available_memory", lambda: 100)
+    with pytest.raises(MemoryLimitError, match="the 6 x 6 kernel matrix would take 288 B"):
+        castile.select(random_rows(20, 6), 3)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ class EnergyModel:
 
     def energies(self, frames: Sequence[Atoms]) -> FloatArray:
         """Return the energy of each structure, shape (n_frames,), in eV."""
-        local = self.ridge.predict(self.soap.transform(frames), groups=self.soap.samples(frames))
+        rows, samples = self.soap.transform(frames), self.soap.samples(frames)
+        local = self.ridge.predict(rows, groups=samples, n_groups=len(frames))
         return np.asarray(composition(frames, self.soap) @ self.species_energies + local)
 
     def gradients(self, frames: Sequence[Atoms]) -> Gradients:

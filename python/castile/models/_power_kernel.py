@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from castile.kernels import dense_blocks, kernel_of_rows
+from castile.kernels._blocks import DotProduct, dense_blocks, kernel_of_rows, rows_per_block
+from castile.kernels._groups import GroupedRows
 
 __all__ = ["PowerKernel"]
 
@@ -22,21 +23,20 @@ class PowerKernel:
     ----------
     fitted : ndarray or CSR array of shape (n_fitted, n_features)
         The rows q, checked.
-    zeta : float
-    normalize : bool
-        Divide x and q by their norms.
+    kernel : DotProduct
+        Its power, and whether x and q are divided by their norms.
     """
 
-    def __init__(self, fitted: Any, zeta: float, normalize: bool) -> None:
+    def __init__(self, fitted: Any, kernel: DotProduct) -> None:
         self._fitted = fitted
-        self._zeta = zeta
-        self._normalize = normalize
+        self._zeta, self._normalize = kernel
         # The core multiplies rows with rows, in an order that batches do not change.
         transposed = fitted.T
         sparse = scipy.sparse.issparse(fitted)
         self._columns = transposed.tocsr() if sparse else np.ascontiguousarray(transposed)
-        norms = [_norms(block) for _, block in dense_blocks(fitted)]
-        self._inverse_norms = _inverse(np.concatenate(norms)) if normalize else np.ones(fitted.shape[0])
+        blocks = dense_blocks(GroupedRows.one_by_one(fitted), rows_per_block(1, fitted.shape[1]))
+        norms = [_norms(block.rows) for block in blocks]
+        self._inverse_norms = _inverse(np.concatenate(norms)) if self._normalize else np.ones(fitted.shape[0])
 
     def gradient(self, rows: FloatArray, weights: FloatArray) -> FloatArray:
         """Return the derivative of sum_q weights_q k(x, q) by x.
@@ -53,7 +53,7 @@ class PowerKernel:
         """
         scaled = self._zeta * weights * self._inverse_norms
         powers = np.ones((1, len(scaled))) if self._zeta == 1.0 else self._powers(rows)
-        v = kernel_of_rows(powers * scaled, self._columns, 1.0, False)
+        v = kernel_of_rows(powers * scaled, self._columns, DotProduct(1.0, False))
         if not self._normalize:
             return np.broadcast_to(v, rows.shape)
         inverse = _inverse(_norms(rows))[:, None]
@@ -64,8 +64,10 @@ class PowerKernel:
     def _powers(self, rows: FloatArray) -> FloatArray:
         """Return (x · q)^(zeta - 1), zero where the kernel counts a negative base as zero."""
         if self._zeta > 1.0:
-            return kernel_of_rows(rows, self._fitted, self._zeta - 1.0, self._normalize)
-        K, base = (kernel_of_rows(rows, self._fitted, power, self._normalize) for power in (self._zeta, 1.0))
+            return kernel_of_rows(rows, self._fitted, DotProduct(self._zeta - 1.0, self._normalize))
+        K, base = (
+            kernel_of_rows(rows, self._fitted, DotProduct(power, self._normalize)) for power in (self._zeta, 1.0)
+        )
         return np.divide(K, base, out=np.zeros_like(K), where=base > 0.0)
 
 

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 import scipy.sparse
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.metrics import r2_score
-from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from castile import _core
 from castile._memory import require_memory
-from castile.errors import CastileError, InputError, InputTypeError, NotFittedError
-from castile.kernels import (
-    GroupedRows,
-    as_rows,
-    check_finite,
-    check_zeta,
-    group_indices,
-    kernel_of_rows,
-    kernel_sums,
-    require_rows,
+from castile.errors import InputError, InputTypeError
+from castile.kernels._blocks import rows_per_block
+from castile.kernels._groups import group_numbers
+from castile.models._input import (
+    check_new_rows,
+    check_scored,
+    check_training_data,
+    require_fitted,
+    require_groups,
 )
-from castile.models._power_kernel import PowerKernel
+from castile.models._kernels import choose_kernel
+from castile.models._solve import solve
+from castile.progress import track
 
 __all__ = ["KernelRidge"]
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
-_BLOCK_BYTES = 1 << 25  # of the kernel matrix that a prediction holds at a time
-_BLOCK_ROWS = 64  # of kernels that are not ours: one shape, so that BLAS sums in one order
 
 
 class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -61,7 +52,7 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ``"soap"``: :func:`castile.kernels.soap_kernel`; ``"precomputed"``: rows hold kernel values
         with the training rows; a name of :func:`sklearn.metrics.pairwise.pairwise_kernels`, such as
         ``"rbf"``; or ``f(X, Y, **kernel_params)``, which returns the matrix of shape
-        (len(X), len(Y)).
+        (len(X), len(Y)) and is called with some rows at a time.
     zeta : float, default=2
         Power of the SOAP kernel, above zero.
     normalize : bool, default=True
@@ -117,6 +108,11 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     array([4., 2.])
     >>> model.predict(rows).shape
     (3,)
+
+    The second of three structures has no rows, as with centers of a species that it lacks:
+
+    >>> model.predict(rows, groups=[0, 0, 2], n_groups=3).round(3)
+    array([4., 0., 2.])
     """
 
     def __init__(
@@ -142,7 +138,16 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.kernel_params = kernel_params
         self.loo = loo
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> KernelRidge:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        *,
+        n_groups: int | None = None,
+        progress: bool = False,
+    ) -> KernelRidge:
         """Fit to targets of rows, or of groups of rows.
 
         Parameters
@@ -158,6 +163,15 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             structures of n atoms, pass ``1 / n**2``.
         groups : array-like of shape (n_rows,), optional
             A label per row, or ``soap.samples(frames)``, whose field ``frame`` is taken.
+        n_groups : int, optional
+            Number of structures, that of the targets, if some have no rows; ``groups`` must then be
+            their places in ``y``, from 0. The target of a structure without rows has no part in
+            the fit: its prediction is zero whatever the others are, its coefficient is zero, and
+            its leave-one-out residual the target itself. What such structures are to contribute
+            must be taken off the targets beforehand.
+        progress : bool, default=False
+            Show progress bars of the kernel matrix (which counts pairs of rows), its factorization
+            and the leave-one-out residuals.
 
         Returns
         -------
@@ -169,27 +183,37 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         InputError
             For parameters or arrays that cannot be used, and if the kernel matrix plus ``alpha`` is
             not positive definite.
+        InputTypeError
+            For parameters or arrays of a wrong type.
+        MemoryLimitError
+            If the kernel matrix would not fit into memory.
         """
-        alpha = self._check_parameters()
-        require_rows(X, "X")
-        rows, targets, indices, n_targets = self._check_training_data(X, y, groups)
-        weights = _check_weights(sample_weight, n_targets)
+        alpha, kernel = self._checked_alpha(), choose_kernel(self)
+        data = check_training_data(
+            self,
+            X,
+            y,
+            sample_weight=sample_weight,
+            groups=groups,
+            n_groups=n_groups,
+            square=self.kernel == "precomputed",
+        )
         with threadpool_limits(1, user_api="blas"):  # several threads change bits
-            gram = self._gram(rows, indices, n_targets)
-            coefficients, residuals = _solve(gram, targets, alpha, weights, bool(self.loo))
-        # A later change of the caller's array must not change the model.
-        shared = self.kernel != "precomputed" and _shares_memory(rows, X)
-        self.X_fit_ = rows.copy() if shared else rows
-        self.group_indices_ = indices
+            gram = kernel.gram(data, progress)
+            coefficients, residuals = solve(
+                gram, data.targets, alpha, data.weights, loo=bool(self.loo), progress=progress
+            )
+        self.X_fit_ = data.rows if self.kernel == "precomputed" else data.rows_apart_from(X)
+        self.group_indices_ = data.numbers
         self.dual_coef_ = coefficients
-        self._targets = targets
+        self._targets = data.targets
         if residuals is not None:
             self.loo_residuals_ = residuals
         elif hasattr(self, "loo_residuals_"):
             del self.loo_residuals_
         return self
 
-    def predict(self, X: Any, groups: Any = None) -> FloatArray:
+    def predict(self, X: Any, groups: Any = None, *, n_groups: int | None = None, progress: bool = False) -> FloatArray:
         """Predict the targets of rows, or their sums over groups.
 
         Parameters
@@ -200,36 +224,32 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             A label per row, or ``soap.samples(frames)``. Labels need not have been seen in ``fit``.
             Without them every row is predicted by itself: after a fit with groups, its
             contribution.
+        n_groups : int, optional
+            Number of structures, if some may have no rows, as with centers of one species: zero is
+            predicted for them. ``groups`` must then be the structures' places in their list, from 0.
+        progress : bool, default=False
+            Show a progress bar, which counts rows.
 
         Returns
         -------
         ndarray of shape (n_rows,) or (n_rows, n_outputs)
-            With groups one entry per group, in the order of their first appearance.
+            With groups one entry per group, in the order of their first appearance; with
+            ``n_groups`` one per structure, in the order of their list.
 
         Raises
         ------
         NotFittedError
             Before ``fit``.
         InputError
-            For rows with another number of columns than in ``fit``, or that are not finite, and for
-            groups that are not one label per row.
+            For rows with another number of columns than in ``fit``, or that are not finite; for
+            groups that are not one label per row, or samples that skip a frame although there is no
+            ``n_groups``.
+        InputTypeError
+            For rows that are no numbers, and for labels that are no integers with ``n_groups``.
         """
-        rows = self._check_new_rows(X)
-        n_rows = rows.shape[0]
-        of_groups = None if groups is None else group_indices(groups, n_rows)
-        columns = np.ascontiguousarray(self._row_coefficients().T)
-        result = np.empty((n_rows, len(columns)))
-        with threadpool_limits(1, user_api="blas"):
-            for first, K in self._kernel_blocks(rows):
-                # Our product sums in the same order for any number of rows.
-                result[first : first + len(K)] = _core.dot_product_kernel(K, columns, 1.0, False)
-        if of_groups is not None:
-            local, (indices, labels) = result, of_groups
-            result = np.zeros((len(labels), len(columns)))
-            np.add.at(result, indices, local)
-        return result.reshape(len(result), *self.dual_coef_.shape[1:])
+        return self._predict(X, groups, n_groups, progress)
 
-    def gradient(self, X: Any) -> FloatArray:
+    def gradient(self, X: Any, *, progress: bool = False) -> FloatArray:
         r"""Differentiate what each row contributes to the prediction with respect to that row.
 
         Row i contributes :math:`f(x_i) = \sum_q c_q k(x_i, q)`, a sum over the training rows, so that
@@ -249,7 +269,9 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or SciPy sparse matrix of shape (n_rows, n_features)
-            Rows.
+            Rows; there may be none.
+        progress : bool, default=False
+            Show a progress bar, which counts rows.
 
         Returns
         -------
@@ -279,39 +301,54 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         >>> forces.shape
         (7, 3)
         """
-        if self.kernel not in ("soap", "linear"):
-            raise InputError(
-                f"gradient knows the derivative of kernel='soap' and 'linear' alone, got "
-                f"kernel={self.kernel!r}; fit with one of these"
-            )
-        rows = self._check_new_rows(X)
+        kernel = choose_kernel(self)
+        rows = check_new_rows(self, X, allow_none=True)
         (n_rows, n_features), coefficients = rows.shape, self._row_coefficients()
         shape = (n_rows, n_features, coefficients.shape[1])
         require_memory(8 * int(np.prod(shape, dtype=object)), "the gradient", "take fewer rows at a time")
         result = np.empty(shape)
-        soap = self.kernel == "soap"
-        kernel = PowerKernel(self.X_fit_, check_zeta(self.zeta) if soap else 1.0, soap and self.normalize)
-        length = max(_BLOCK_ROWS, _BLOCK_BYTES // (8 * max(self.X_fit_.shape)))
-        for first in range(0, n_rows, length):
+        derivative = kernel.derivative(self.X_fit_)
+        length = rows_per_block(*self.X_fit_.shape)
+        blocks = ((min(length, n_rows - first), first) for first in range(0, n_rows, length))
+        for first in track(blocks, n_rows, "gradient", progress):
             block = rows[first : first + length]
             dense = block.toarray() if scipy.sparse.issparse(block) else block
             for output, weights in enumerate(coefficients.T):
-                result[first : first + length, :, output] = kernel.gradient(dense, weights)
+                result[first : first + length, :, output] = derivative.gradient(dense, weights)
         return result.reshape(n_rows, n_features, *self.dual_coef_.shape[1:])
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        *,
+        n_groups: int | None = None,
+        progress: bool = False,
+    ) -> float:
         """Return the coefficient of determination R² of the prediction.
 
         Parameters
         ----------
-        X, y, sample_weight, groups
+        X, y, sample_weight, groups, n_groups
             As of :meth:`fit`.
+        progress : bool, default=False
+            Show a progress bar, which counts rows.
 
         Returns
         -------
         float
+
+        Raises
+        ------
+        NotFittedError, InputError, InputTypeError
+            As of :meth:`predict`, and if there is not one target per prediction.
         """
-        return float(r2_score(y, self.predict(X, groups), sample_weight=sample_weight))
+        # Samples may skip frames, since the number of targets shows which are meant.
+        predictions = self._predict(X, groups, n_groups, progress, subset=True)
+        check_scored(y, len(predictions), groups is not None)
+        return float(r2_score(y, predictions, sample_weight=sample_weight))
 
     def loo_predictions(self) -> FloatArray:
         """Return each training target as predicted by a model fitted to all others.
@@ -341,17 +378,25 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tags.regressor_tags.poor_score = self.kernel == "soap"
         return tags
 
-    def _check_new_rows(self, X: Any) -> Any:
-        """Return rows of as many columns as in fit, for a model that is fitted."""
-        with _castile_errors():
-            check_is_fitted(self)
-        require_rows(X, "X")
-        with _castile_errors():
-            rows = check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False)
-        rows = as_rows(rows, "X")
-        with _castile_errors():
-            validate_data(self, X, reset=False, skip_check_array=True)
-        return rows
+    def _predict(
+        self, X: Any, groups: Any, n_groups: int | None, progress: bool, *, subset: bool = False
+    ) -> FloatArray:
+        require_groups(groups, n_groups)
+        rows = check_new_rows(self, X, allow_none=n_groups is not None)
+        n_rows = rows.shape[0]
+        grouped = None if groups is None else group_numbers(groups, n_rows, n_groups, subset=subset)
+        columns = np.ascontiguousarray(self._row_coefficients().T)
+        result = np.empty((n_rows, len(columns)))
+        with threadpool_limits(1, user_api="blas"):
+            blocks = choose_kernel(self).blocks(rows, self.X_fit_)
+            for own, K in track(blocks, n_rows, "prediction", progress):
+                # Our product sums in the same order for any number of rows.
+                result[own] = _core.dot_product_kernel(K, columns, 1.0, False)
+        if grouped is not None:
+            local, (numbers, n_groups) = result, grouped
+            result = np.zeros((n_groups, len(columns)))
+            np.add.at(result, numbers, local)
+        return result.reshape(len(result), *self.dual_coef_.shape[1:])
 
     def _row_coefficients(self) -> FloatArray:
         """Return the coefficient of each training row, (n_training_rows, n_outputs)."""
@@ -361,247 +406,15 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(coefficients)
 
     def _residuals(self) -> FloatArray:
-        with _castile_errors():
-            check_is_fitted(self)
+        require_fitted(self)
         if not hasattr(self, "loo_residuals_"):
             raise InputError("loo must be True in fit for leave-one-out residuals, got False")
         return np.asarray(self.loo_residuals_)
 
-    def _check_parameters(self) -> float:
+    def _checked_alpha(self) -> float:
         if isinstance(self.alpha, (bool, np.bool_)) or not isinstance(self.alpha, Real):
             raise InputTypeError(f"alpha must be a number of 0 or more, got {self.alpha!r}")
         alpha = float(self.alpha)
         if not (alpha >= 0.0 and np.isfinite(alpha)):
             raise InputError(f"alpha must be a finite number of 0 or more, got {self.alpha!r}")
-        if self.kernel == "soap":
-            check_zeta(self.zeta)
-        elif not callable(self.kernel):
-            names = ["soap", "precomputed", *sorted(kernel_metrics())]
-            if self.kernel not in names:
-                raise InputError(
-                    f"kernel must be a callable or one of {', '.join(names)}, got {self.kernel!r}"
-                )
         return alpha
-
-    def _check_training_data(
-        self, X: Any, y: Any, groups: Any
-    ) -> tuple[Any, FloatArray, IntArray | None, int]:
-        if groups is None:
-            _check_lengths(X, y)
-        options = {"accept_sparse": "csr", "dtype": np.float64, "ensure_all_finite": False}
-        with _castile_errors():
-            if y is None:
-                validate_data(self, X, y, **options)  # says that y is missing
-            X = validate_data(self, X, **options)
-            # A copy: the leave-one-out predictions need the targets later.
-            y = check_array(
-                y,
-                ensure_2d=False,
-                allow_nd=True,
-                dtype=np.float64,
-                copy=True,
-                ensure_all_finite=False,
-                input_name="y",
-            )
-        rows = as_rows(X, "X")
-        n_rows = rows.shape[0]
-        check_finite(y, "y")
-        if y.ndim > 2:
-            raise InputError(
-                f"y must have shape (n_targets,) or (n_targets, n_outputs), got {y.shape}"
-            )
-        if self.kernel == "precomputed" and n_rows != rows.shape[1]:
-            raise InputError(
-                f"X must be the square kernel matrix of all training rows with "
-                f"kernel='precomputed', got shape {rows.shape}"
-            )
-        if groups is None:
-            _check_lengths(rows, y)
-            return rows, y, None, n_rows
-        indices, labels = group_indices(groups, n_rows)
-        if len(y) == n_rows != len(labels):
-            raise InputError(
-                f"y must hold one target per group, got {len(y)} targets, one per row, for the "
-                f"{len(labels)} different labels of groups; drop groups= to fit a target per row"
-            )
-        if len(labels) != len(y):
-            raise InputError(
-                f"y must hold one target per group, got {len(y)} targets for the {len(labels)} "
-                f"different labels of groups; a structure without any row cannot be fitted: "
-                f"leave its target out"
-            )
-        return rows, y, indices, len(labels)
-
-    def _gram(self, rows: Any, indices: IntArray | None, n_targets: int) -> FloatArray:
-        if self.kernel == "soap":
-            zeta = check_zeta(self.zeta)
-            if indices is None:
-                return kernel_of_rows(rows, rows, zeta, self.normalize)
-            grouped = GroupedRows(rows, indices, n_targets)
-            return kernel_sums(grouped, grouped, zeta, self.normalize)
-        if indices is None:
-            return np.array(self._other_kernel(rows, rows))
-        members = scipy.sparse.csr_array(
-            (np.ones(len(indices)), indices, np.arange(len(indices) + 1)),
-            shape=(len(indices), n_targets),
-        )
-        gram = np.zeros((n_targets, n_targets))
-        for first, K in self._kernel_blocks(rows, rows):
-            np.add.at(gram, indices[first : first + len(K)], K @ members)
-        return gram
-
-    def _kernel_blocks(self, rows: Any, fitted: Any = None) -> Iterator[tuple[int, FloatArray]]:
-        """Yield (first row, kernel of a block of rows with all training rows)."""
-        fitted = self.X_fit_ if fitted is None else fitted
-        n_rows = rows.shape[0]
-        if self.kernel == "soap":
-            zeta = check_zeta(self.zeta)
-            length = max(_BLOCK_ROWS, _BLOCK_BYTES // (8 * fitted.shape[0]))
-            for first in range(0, n_rows, length):
-                block = rows[first : first + length]
-                yield first, kernel_of_rows(block, fitted, zeta, self.normalize)
-            return
-        for first in range(0, n_rows, _BLOCK_ROWS):
-            members = np.minimum(np.arange(first, first + _BLOCK_ROWS), n_rows - 1)
-            K = self._other_kernel(rows[members], fitted)
-            yield first, np.ascontiguousarray(K[: n_rows - first])
-
-    def _other_kernel(self, rows: Any, fitted: Any) -> FloatArray:
-        """Return the kernel matrix of a kernel that is not ours."""
-        if self.kernel == "precomputed":
-            return np.asarray(rows.toarray() if scipy.sparse.issparse(rows) else rows)
-        if not callable(self.kernel):
-            parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
-            with _castile_errors():
-                return np.asarray(
-                    pairwise_kernels(
-                        rows, fitted, metric=self.kernel, filter_params=True, **parameters
-                    )
-                )
-        K = np.asarray(self.kernel(rows, fitted, **(self.kernel_params or {})), dtype=np.float64)
-        expected = (rows.shape[0], fitted.shape[0])
-        if K.shape != expected:
-            raise InputError(
-                f"kernel must return the matrix of shape (len(X), len(Y)) = {expected}, "
-                f"got shape {K.shape}; a function of two rows goes through "
-                f"functools.partial(sklearn.metrics.pairwise.pairwise_kernels, metric=f)"
-            )
-        check_finite(K, "kernel(X, Y)")
-        return K
-
-
-@contextmanager
-def _castile_errors() -> Iterator[None]:
-    """Raise scikit-learn's complaints as our own classes."""
-    try:
-        yield
-    except CastileError:
-        raise
-    except SklearnNotFittedError as error:
-        raise NotFittedError(str(error)) from error
-    except TypeError as error:
-        raise InputTypeError(str(error)) from error
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
-def _shares_memory(rows: Any, X: Any) -> bool:
-    if scipy.sparse.issparse(rows):
-        rows, X = rows.data, getattr(X, "data", None)
-    return isinstance(X, np.ndarray) and np.may_share_memory(rows, X)
-
-
-def _length(array: Any) -> int | None:
-    shape = getattr(array, "shape", None)
-    if shape:
-        return int(shape[0])
-    return len(array) if hasattr(array, "__len__") else None
-
-
-def _check_lengths(X: Any, y: Any) -> None:
-    n_rows, n_targets = _length(X), _length(y)
-    if n_rows is not None and n_targets is not None and n_rows != n_targets:
-        raise InputError(
-            f"y must hold one target per row of X: these look like local rows ({n_rows} rows for "
-            f"{n_targets} targets); pass groups=soap.samples(frames)['frame'], or make one row "
-            f"per structure with average='outer' or 'inner' of the descriptor"
-        )
-
-
-def _check_weights(sample_weight: Any, n_targets: int) -> FloatArray | None:
-    if sample_weight is None:
-        return None
-    try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputTypeError(f"sample_weight must hold real numbers: {error}") from error
-    if weights.ndim == 0:
-        weights = np.full(n_targets, weights)
-    if weights.shape != (n_targets,):
-        raise InputError(
-            f"sample_weight must hold one number per target, shape ({n_targets},), "
-            f"got shape {weights.shape}"
-        )
-    check_finite(weights, "sample_weight")
-    if (weights < 0.0).any():
-        index = int(np.argmax(weights < 0.0))
-        raise InputError(
-            f"sample_weight must not be negative, got sample_weight[{index}] = {weights[index]}"
-        )
-    if not weights.any():
-        raise InputError("sample_weight must have an entry above 0, but all are zero")
-    return weights
-
-
-def _solve(
-    gram: FloatArray, y: FloatArray, alpha: float, weights: FloatArray | None, loo: bool
-) -> tuple[FloatArray, FloatArray | None]:
-    """Return the coefficients and, if asked for, the leave-one-out residuals; overwrites ``gram``.
-
-    With weights w = s², the system is (S K S + alpha I) c' = S y and c = S c'.
-    """
-    targets = y.reshape(len(y), -1)
-    roots = np.ones(len(y)) if weights is None else np.sqrt(weights)
-    # Targets of weight zero have no part in the fit, so that theirs are plain residuals.
-    ignored = np.flatnonzero(roots == 0.0)
-    of_ignored = gram[ignored].copy()
-    if weights is not None:
-        gram *= roots[:, None] * roots
-    gram.flat[:: len(y) + 1] += alpha
-    lower = _cholesky(gram, alpha)
-    scaled = scipy.linalg.cho_solve((lower, True), roots[:, None] * targets, check_finite=False)
-    coefficients = roots[:, None] * scaled
-    residuals = None
-    if loo:
-        inverse, _ = scipy.linalg.lapack.dtrtri(lower, lower=1, overwrite_c=1)
-        diagonal = np.einsum("ij,ij->j", inverse, inverse)
-        residuals = scaled / (np.where(roots > 0.0, roots, 1.0) * diagonal)[:, None]
-        residuals[ignored] = targets[ignored] - of_ignored @ coefficients
-        residuals = residuals.reshape(y.shape)
-    return coefficients.reshape(y.shape), residuals
-
-
-def _cholesky(matrix: FloatArray, alpha: float) -> FloatArray:
-    """Return the lower factor, in place of the matrix."""
-    norm = scipy.linalg.lapack.dlange("1", matrix.T)
-    advice = (
-        "raise alpha, remove equal rows, or check that the kernel is positive semidefinite "
-        "(a distance or sigmoid need not be)"
-    )
-    try:
-        # The transposed view is in LAPACK's order; the matrix is symmetric.
-        lower = scipy.linalg.cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
-    except scipy.linalg.LinAlgError as error:
-        raise InputError(
-            f"alpha is too small: the kernel matrix plus alpha={alpha:g} times one is not positive "
-            f"definite; {advice}"
-        ) from error
-    reciprocal_condition, _ = scipy.linalg.lapack.dpocon(lower, norm, uplo="L")
-    if reciprocal_condition < np.finfo(float).eps:
-        warnings.warn(
-            f"the kernel matrix plus alpha={alpha:g} is ill-conditioned (1/condition number "
-            f"{reciprocal_condition:.1e}), so that the coefficients are uncertain; {advice}",
-            scipy.linalg.LinAlgWarning,
-            stacklevel=4,
-        )
-    return np.asarray(lower)

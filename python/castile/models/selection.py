@@ -10,9 +10,10 @@ import scipy.linalg
 import scipy.sparse
 from threadpoolctl import threadpool_limits
 
-from castile import _core
 from castile.errors import InputError, InputTypeError
-from castile.kernels import as_rows
+from castile.kernels._blocks import DotProduct, kernel_of_rows
+from castile.kernels._rows import as_rows
+from castile.progress import step, track
 
 __all__ = ["select"]
 
@@ -29,6 +30,7 @@ def select(
     what: Literal["samples", "features"] = "samples",
     normalize: bool | None = None,
     randomize: bool = False,
+    progress: bool = False,
 ) -> IntArray:
     r"""Choose rows (sparse points) or columns (features) of a matrix.
 
@@ -56,6 +58,10 @@ def select(
     randomize : bool, default=False
         With ``"cur"``: draw with probabilities proportional to the leverage scores, without
         replacement, as in [1]_.
+    progress : bool, default=False
+        Show progress bars: of the points chosen by ``"fps"``; of the Gram matrix for ``"cur"``, whose
+        singular vectors and pivots follow, single calls of LAPACK with a bar that only shows that
+        work goes on. ``"random"`` has nothing long to show.
 
     Returns
     -------
@@ -68,6 +74,10 @@ def select(
     ------
     InputError
         If ``n`` is out of range, ``method`` or ``what`` is unknown, or an entry is not finite.
+    InputTypeError
+        If ``X`` holds something else than rows of numbers, or ``n`` or ``seed`` is no number.
+    MemoryLimitError
+        If the Gram matrix of ``"cur"`` would not fit into memory.
 
     References
     ----------
@@ -86,11 +96,7 @@ def select(
         raise InputError(f"method must be 'cur', 'fps' or 'random', got {method!r}")
     if what not in ("samples", "features"):
         raise InputError(f"what must be 'samples' or 'features', got {what!r}")
-    rows = as_rows(X, "X")
-    items = rows if what == "samples" else rows.T
-    if scipy.sparse.issparse(items):
-        items = items.toarray()
-    items = np.ascontiguousarray(items)
+    items = _items(X, what)
     count = _count(n, len(items), what)
     rng = _generator(seed)
     if normalize if normalize is not None else what == "samples":
@@ -104,12 +110,19 @@ def select(
         if method == "random":
             chosen = rng.permutation(len(items))[:n_first]
         elif method == "fps":
-            chosen = _farthest_points(items, n_first, rng)
+            chosen = _farthest_points(items, n_first, rng, progress)
         elif randomize:
-            chosen = _cur_at_random(items, n_first, rng)
+            chosen = _cur_at_random(items, n_first, rng, progress)
         else:
-            chosen = _cur(items, n_first)
+            chosen = _cur(items, n_first, progress)
     return np.concatenate([distinct[chosen], copies[: count - n_first]])
+
+
+def _items(X: Any, what: str) -> FloatArray:
+    """Return what is chosen from as rows of a contiguous array."""
+    rows = as_rows(X, "X")
+    items = rows if what == "samples" else rows.T
+    return np.ascontiguousarray(items.toarray() if scipy.sparse.issparse(items) else items)
 
 
 def _count(n: Any, n_items: int, what: str) -> int:
@@ -120,9 +133,7 @@ def _count(n: Any, n_items: int, what: str) -> int:
     if not isinstance(n, (float, np.floating)):
         raise InputTypeError(f"n must be an integer or a fraction of the {what}, got {n!r}")
     if not 0.0 < n <= 1.0:
-        raise InputError(
-            f"n must be a fraction above 0 and up to 1, or an integer number of {what}, got {n!r}"
-        )
+        raise InputError(f"n must be a fraction above 0 and up to 1, or an integer number of {what}, got {n!r}")
     return max(1, round(float(n) * n_items))
 
 
@@ -153,41 +164,41 @@ def _split_copies(items: FloatArray) -> tuple[IntArray, IntArray]:
     return np.flatnonzero(~is_copy), np.flatnonzero(is_copy)
 
 
-def _farthest_points(items: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
+def _farthest_points(items: FloatArray, count: int, rng: np.random.Generator, progress: bool) -> IntArray:
     items = items / max(np.abs(items).max(), np.finfo(float).tiny)  # no square overflows
     squares = np.einsum("ij,ij->i", items, items)
     chosen = np.empty(count, dtype=np.int64)
     chosen[0] = rng.integers(len(items))
     distances = np.full(len(items), np.inf)
-    for step in range(1, count):
-        last = chosen[step - 1]
+    places = ((1, place) for place in range(1, count))
+    for place in track(places, count - 1, "farthest points", progress):
+        last = chosen[place - 1]
         new = squares + (squares[last] - 2.0 * (items @ items[last]))
         np.minimum(distances, np.maximum(new, 0.0), out=distances)
         distances[last] = -1.0  # below any distance: not again
-        chosen[step] = distances.argmax()
+        chosen[place] = distances.argmax()
     return chosen
 
 
-def _cur(items: FloatArray, count: int) -> IntArray:
+def _cur(items: FloatArray, count: int, progress: bool) -> IntArray:
     left = np.arange(len(items))
     chosen: list[IntArray] = []
     while count > 0:
-        vectors = _left_singular_vectors(items[left], count)
+        vectors = _left_singular_vectors(items[left], count, progress)
         if vectors.shape[1] == 0:  # nothing but zeros
             chosen.append(left[:count])
             break
         n_round = min(count, vectors.shape[1])
-        _, pivots = scipy.linalg.qr(
-            vectors.T, mode="r", pivoting=True, overwrite_a=True, check_finite=False
-        )
+        with step("pivots", progress):
+            _, pivots = scipy.linalg.qr(vectors.T, mode="r", pivoting=True, overwrite_a=True, check_finite=False)
         chosen.append(left[pivots[:n_round]])
         left = np.delete(left, pivots[:n_round])
         count -= n_round
     return np.concatenate(chosen)
 
 
-def _cur_at_random(items: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
-    vectors = _left_singular_vectors(items, count)
+def _cur_at_random(items: FloatArray, count: int, rng: np.random.Generator, progress: bool) -> IntArray:
+    vectors = _left_singular_vectors(items, count, progress)
     leverages = np.einsum("ij,ij->i", vectors, vectors)
     # The largest of log(p) + Gumbel noise: one draw without replacement; no leverage comes last.
     with np.errstate(divide="ignore"):
@@ -195,7 +206,7 @@ def _cur_at_random(items: FloatArray, count: int, rng: np.random.Generator) -> I
     return np.argsort(-keys, kind="stable")[:count]
 
 
-def _left_singular_vectors(items: FloatArray, count: int) -> FloatArray:
+def _left_singular_vectors(items: FloatArray, count: int, progress: bool) -> FloatArray:
     """Return the leading left singular vectors as columns: ``count``, or the numerical rank.
 
     From the smaller Gram matrix; singular values below about 1e-6 of the largest drown in its
@@ -205,12 +216,11 @@ def _left_singular_vectors(items: FloatArray, count: int) -> FloatArray:
     n_items, n_columns = items.shape
     tall = n_items > n_columns
     factor = np.ascontiguousarray(items.T) if tall else items
-    gram = _core.dot_product_kernel(factor, factor, 1.0, False)
+    gram = kernel_of_rows(factor, factor, DotProduct(1.0, False), description="Gram matrix", progress=progress)
     size = len(gram)
     subset = (max(0, size - count), size - 1)
-    values, vectors = scipy.linalg.eigh(
-        gram, subset_by_index=subset, overwrite_a=True, check_finite=False
-    )
+    with step("singular vectors", progress):
+        values, vectors = scipy.linalg.eigh(gram, subset_by_index=subset, overwrite_a=True, check_finite=False)
     keep = values > max(items.shape) * np.finfo(float).eps * max(values[-1], 0.0)
     values, vectors = values[keep][::-1], vectors[:, keep][:, ::-1]
     if not tall:
