@@ -8,6 +8,7 @@ import scipy.sparse as sp
 # Positions move by multiples of this, Å (strain: dimensionless). Small, since the second derivative of a radial
 # table jumps a little at each knot, which no order of extrapolation removes.
 STEP = 2e-5
+STENCIL = (1.0, -1.0, 2.0, -2.0)
 
 
 def dense(X):
@@ -19,6 +20,11 @@ def max_abs(values):
     return float(np.max(np.abs(values))) if values.size else 0.0
 
 
+def max_abs_of_rows(values):
+    values = np.asarray(values)
+    return np.abs(values).max(axis=1) if values.size else np.zeros(len(values))
+
+
 def assert_close(actual, expected, relative, floor=0.0, what=""):
     """max|actual - expected| <= relative * max(max|expected|, floor)."""
     actual, expected = dense(actual), dense(expected)
@@ -27,6 +33,18 @@ def assert_close(actual, expected, relative, floor=0.0, what=""):
     scale = max(max_abs(expected), floor)
     error = max_abs(actual - expected)
     assert error <= relative * scale, f"{what}: error {error:.2e} > {relative:.0e} * {scale:.2e}"
+
+
+def assert_rows_close(actual, expected, relative, *, floors, names, what):
+    """As assert_close, but row by row, so that none hides behind another; ``floors`` and ``names`` are per row."""
+    assert actual.shape == expected.shape, f"{what}: shapes {actual.shape} and {expected.shape}"
+    errors = max_abs_of_rows(actual - expected)
+    assert np.isfinite(errors).all(), f"{what}: not finite"
+    scales = np.maximum(max_abs_of_rows(expected), floors)
+    excess = errors - relative * scales
+    if (excess > 0.0).any():
+        row = np.argmax(excess)
+        raise AssertionError(f"{what}, {names[row]}: error {errors[row]:.2e} > {relative:.0e} * {scales[row]:.2e}")
 
 
 def same_bits(a, b):
@@ -63,6 +81,13 @@ def displaced(atoms, atom, axis, distance):
     return moved
 
 
+def slopes(rows):
+    """Extrapolated central differences; axis 1 are the steps of the stencil, shape (n_directions, 4, ...)."""
+    near = (rows[:, 0] - rows[:, 1]) / (2 * STEP)
+    far = (rows[:, 2] - rows[:, 3]) / (4 * STEP)
+    return (4 * near - far) / 3
+
+
 def numerical_gradients(descriptor, atoms, centers=None):
     """Extrapolated central differences of one frame's rows.
 
@@ -71,25 +96,21 @@ def numerical_gradients(descriptor, atoms, centers=None):
     positions : ndarray of shape (n_rows, n_atoms, 3, n_features)
     strain : ndarray of shape (n_rows, 3, 3, n_features)
     """
-    stencil = (1.0, -1.0, 2.0, -2.0)
     images = [
         displaced(atoms, atom, axis, step * STEP)
         for atom, axis in itertools.product(range(len(atoms)), range(3))
-        for step in stencil
+        for step in STENCIL
     ]
-    images += [strained(atoms, step * STEP * e) for e in symmetric_strains() for step in stencil]
+    images += [strained(atoms, step * STEP * e) for e in symmetric_strains() for step in STENCIL]
     chosen = None if centers is None else [centers] * len(images)
     rows = dense(descriptor.transform(images, centers=chosen))
-    rows = rows.reshape(len(images) // 4, 4, -1, rows.shape[1])
-    near = (rows[:, 0] - rows[:, 1]) / (2 * STEP)
-    far = (rows[:, 2] - rows[:, 3]) / (4 * STEP)
-    slopes = (4 * near - far) / 3
-    n_rows, n_features = slopes.shape[1:]
-    positions = slopes[:-6].reshape(len(atoms), 3, n_rows, n_features).transpose(2, 0, 1, 3)
+    slope = slopes(rows.reshape(len(images) // 4, 4, -1, rows.shape[1]))
+    n_rows, n_features = slope.shape[1:]
+    positions = slope[:-6].reshape(len(atoms), 3, n_rows, n_features).transpose(2, 0, 1, 3)
     strain = np.empty((n_rows, 3, 3, n_features))
-    for slope, e in zip(slopes[-6:], symmetric_strains(), strict=True):
+    for along, e in zip(slope[-6:], symmetric_strains(), strict=True):
         # Along a strain that moves xy and yx by one half each the derivative is the entry xy itself.
-        strain[:, e != 0] = slope[:, None, :]
+        strain[:, e != 0] = along[:, None, :]
     return positions, strain
 
 

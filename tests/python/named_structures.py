@@ -74,3 +74,14 @@ STRUCTURES = {builder.__name__: builder for builder in (triclinic, tiny_cell, sl
 def several_frames():
     """Frames of different size, periodicity and species; one has no atoms, one a single atom."""
     return [molecule(), Atoms(), tiny_cell(), Atoms("C", positions=[[0.3, 0.1, 0.2]]), slab()]
+
+
+def frames_of_five_species():
+    """All structures, one without atoms and a lone atom, by name; species renamed in order of appearance, so that
+    one descriptor of five species fits them all."""
+    frames = {name: make() for name, make in STRUCTURES.items()}
+    for atoms in frames.values():
+        symbols = atoms.get_chemical_symbols()
+        renamed = dict(zip(dict.fromkeys(symbols), five_species().symbols, strict=False))
+        atoms.set_chemical_symbols([renamed[symbol] for symbol in symbols])
+    return {**frames, "no_atoms": Atoms(), "lone_atom": Atoms("C", positions=[[0.3, 0.1, 0.2]])}

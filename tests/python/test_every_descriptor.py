@@ -1,14 +1,21 @@
 """All gradients of all descriptors, over all options; cases come from the registry, so that nothing is left out."""
 
+import functools
 import itertools
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from checks import assert_close, assert_gradients_agree
-from named_structures import CUTOFF, CUTOFF_WIDTH, STRUCTURES, several_frames
+from directional import Batch, Derivatives, assert_derivatives_agree, assert_same_derivatives
+from named_structures import CUTOFF, CUTOFF_WIDTH, STRUCTURES, frames_of_five_species, several_frames
+from threadpoolctl import threadpool_limits
 
+import castile
 from castile import _core
-from castile.descriptors import DESCRIPTORS
+from castile.descriptors import DESCRIPTORS, Gradients, Jacobian
 from castile.neighbors import neighbor_list
 
 # Every parameter of a descriptor is either varied here or named below.
@@ -30,6 +37,10 @@ FIXED = {
     "species": "learned by fit",
     "dtype": "central differences need float64; float32 is compared with it below",
 }
+# The full product takes all of VALUES and CENTERS, each on all frames in one batch. One test per choice of these:
+SIZES = ["radial_basis", "n_max", "l_max"]
+# These say how results are stored, not what they are: the others' results must be those of the first, bit for bit.
+STORAGE = ["sparse"]
 FRAMES = [*STRUCTURES, "several"]
 CENTERS = ["all", "indices", "species"]
 FACTORS = {
@@ -38,6 +49,10 @@ FACTORS = {
     "centers": CENTERS,
     **VALUES,
 }
+
+
+def varied(cls):
+    return [name for name in VALUES if name in cls._get_param_names()]
 
 
 def make_frames(name):
@@ -53,14 +68,16 @@ def make_centers(choice, frames):
     return [[frames[0].get_chemical_symbols()[0]]] * len(frames)
 
 
-def check(case):
+def make_descriptor(case):
     classes = {cls.__name__: cls for cls in DESCRIPTORS}
     cls = classes[case["descriptor"]]
-    names = cls._get_param_names()
-    options = {name: case[name] for name in VALUES if name in names}
-    descriptor = cls(cutoff=CUTOFF, cutoff_width=CUTOFF_WIDTH, sigma=0.5, **options)
+    options = {name: case[name] for name in varied(cls)}
+    return cls(cutoff=CUTOFF, cutoff_width=CUTOFF_WIDTH, sigma=0.5, **options)
+
+
+def check(case):
     frames = make_frames(case["frames"])
-    assert_gradients_agree(descriptor.fit(frames), frames, make_centers(case["centers"], frames))
+    assert_gradients_agree(make_descriptor(case).fit(frames), frames, make_centers(case["centers"], frames))
 
 
 def pairs_of(case):
@@ -174,19 +191,105 @@ def test_float32_agrees_with_float64(cls, average, normalize):
     assert_close(J.strain, expected.strain, 1e-5, what="Jacobian, strain")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("frames", FRAMES)
-@pytest.mark.parametrize("cls", DESCRIPTORS)
-def test_gradients_agree_for_the_full_product_of_options(cls, frames):
-    """All options against each other; the sizes take turns, since their product alone would take hours."""
-    sizes = {"n_max": itertools.cycle([3, 1, 4, 5]), "l_max": itertools.cycle([2, 0, 3, 1, 4])}
-    names = [name for name in VALUES if name not in sizes]
+# ---------------------------------------------------------------- the full product
+
+
+def choices(names):
+    return [dict(zip(names, values, strict=True)) for values in itertools.product(*(VALUES[name] for name in names))]
+
+
+def parts_of_the_product():
+    """One test per descriptor and choice of sizes."""
+    return [(cls, sizes) for cls in DESCRIPTORS for sizes in choices([name for name in SIZES if name in varied(cls)])]
+
+
+def cases_by_tables(cls, sizes):
+    """Lists of cases, the storage changing fastest; those of one list share the compiled descriptor, which is slow to
+    make: it tabulates the radial functions."""
+    rest = [name for name in varied(cls) if name not in (*SIZES, *STORAGE)]
+    for options in choices(rest):
+        shared = {"descriptor": cls.__name__, **sizes, **options}
+        yield [{**shared, "centers": centers, **stored} for centers in CENTERS for stored in choices(STORAGE)]
+
+
+@functools.cache
+def batch():
+    return Batch.of(frames_of_five_species())
+
+
+def failures_of(cases):
+    """Check one case fully for each kind of centers; other storages must give the same, bit for bit."""
     failures = []
-    for *values, centers in itertools.product(*(VALUES[name] for name in names), CENTERS):
-        case = dict(zip(names, values, strict=True), **{name: next(turn) for name, turn in sizes.items()})
-        case.update(descriptor=cls.__name__, frames=frames, centers=centers)
-        try:
-            check(case)
-        except AssertionError as error:
-            failures.append(f"{case}: {error}")
-    assert not failures, "\n".join(failures)
+    frames = batch().frames
+    for kind, twins in itertools.groupby(cases, lambda case: case["centers"]):
+        centers, expected = make_centers(kind, frames), None
+        for case in twins:
+            try:
+                descriptor = make_descriptor(case).fit(frames)
+                if expected is None:
+                    expected = assert_derivatives_agree(descriptor, batch(), centers)
+                else:
+                    assert_same_derivatives(Derivatives.of(descriptor, batch(), centers), expected)
+            except Exception as error:
+                failures.append(f"{case}: {error!r}")
+    return failures
+
+
+def work_on_one_core():
+    castile.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
+
+
+@pytest.fixture(scope="module")
+def workers():
+    """A process per core: the calls are so short that Python and the tables, not the core's threads, take the time."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(castile.num_threads(), context, initializer=work_on_one_core) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("cls", DESCRIPTORS)
+def test_the_parts_make_the_full_product(cls):
+    """Of all values and centers; each case then takes all frames."""
+    names = [*varied(cls), "centers"]
+    lists = [cases for part, sizes in parts_of_the_product() if part is cls for cases in cases_by_tables(cls, sizes)]
+    found = [tuple(case[name] for name in names) for case in itertools.chain(*lists)]
+    assert len(found) == len(set(found))
+    assert set(found) == set(itertools.product(*({**VALUES, "centers": CENTERS}[name] for name in names)))
+
+
+def slightly_wrong(result):
+    """Change one part of it by one part in a million."""
+    factor = 1 + 1e-6
+    if isinstance(result, Gradients):
+        return replace(result, strain=factor * result.strain)
+    if isinstance(result, Jacobian):
+        result.groups[-1].values[:] *= factor
+        return result
+    return factor * result
+
+
+@pytest.mark.parametrize("method", ["transform", "vjp", "jvp", "jacobian"])
+def test_the_full_product_would_name_exactly_the_cases_that_are_wrong(method, monkeypatch):
+    cls, sizes = DESCRIPTORS[0], {name: VALUES[name][len(VALUES[name]) // 2] for name in SIZES}
+    right = getattr(cls, method)
+
+    def wrong_for_one_value(self, *args, **kwargs):
+        result = right(self, *args, **kwargs)
+        return slightly_wrong(result) if self.average == "inner" else result
+
+    monkeypatch.setattr(cls, method, wrong_for_one_value)
+    lists = {cases[0]["average"]: cases for cases in cases_by_tables(cls, sizes)}
+    failures = [failure.partition("}")[0] + "}" for cases in lists.values() for failure in failures_of(cases)]
+    assert failures == [str(case) for case in lists["inner"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cls", "sizes"),
+    [pytest.param(cls, sizes, id=f"{cls.__name__}-{label(sizes)}") for cls, sizes in parts_of_the_product()],
+)
+def test_gradients_agree_for_the_full_product_of_options(cls, sizes, workers):
+    failures = list(itertools.chain(*workers.map(failures_of, cases_by_tables(cls, sizes))))
+    if failures:
+        pytest.fail(f"{len(failures)} cases, the first of them:\n" + "\n".join(failures[:50]), pytrace=False)
