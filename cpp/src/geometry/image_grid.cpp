@@ -1,52 +1,36 @@
 #include "geometry/image_grid.hpp"
 
-#include <cstdio>
-#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 
 #include "castile/memory.hpp"
+#include "geometry/number_text.hpp"
 
 namespace castile {
 namespace {
 
 constexpr double relative_slack = 1e-10;
-constexpr double roundings = 128.0;             // unit roundings in a preselected distance: a generous bound
-constexpr double largest_shift = 1073741824.0;  // sums of two stay inside 32 bits
+constexpr double bytes_per_slot = 44.0;
 constexpr double largest_bin_count = 2147483647.0;
-
-std::string number_text(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g", value);
-  return text;
-}
-
-void check_positions(const Structure& structure) {
-  for (std::int64_t k = 0; k < 3 * structure.n_atoms; ++k) {
-    if (!std::isfinite(structure.positions[k])) {
-      throw std::invalid_argument("positions must be finite, got " + std::to_string(structure.positions[k]) +
-                                  " for atom " + std::to_string(k / 3));
-    }
-  }
-}
 
 }  // namespace
 
-ImageGrid::ImageGrid(const Structure& structure, double cutoff)
-    : lattice_(reduce_lattice(structure.cell, structure.pbc)) {
-  check_positions(structure);
+ImageGrid::ImageGrid(const Structure& structure, double cutoff, const double* points, std::int64_t n_points)
+    : centers_(structure, points, n_points) {
   if (structure.n_atoms == 0) return;
-  wrap_atoms(structure);
-  choose_radius(structure, cutoff);
+  const double allowance = centers_.rounding_allowance(cutoff);
+  radius_ = cutoff * (1.0 + relative_slack) + allowance;
+  inner_radius_ = cutoff * (1.0 - relative_slack) - allowance;
   const double n_slots = estimated_slots();
-  require_memory(n_slots * 44.0, "the neighbor search would hold about " + number_text(n_slots) + " periodic images",
+  require_memory(n_slots * bytes_per_slot,
+                 "the neighbor search would hold about " + number_text(n_slots) + " periodic images",
                  "use a smaller cutoff");
   if (n_slots > 4e9) {
     throw std::invalid_argument("the neighbor search would hold about " + number_text(n_slots) +
                                 " periodic images, more than 32-bit indices can count; use a smaller cutoff");
   }
-  choose_bins(structure.n_atoms, n_slots);
+  choose_bins(n_slots);
   if (sparse_) {
     fill_sparse();
   } else {
@@ -54,107 +38,20 @@ ImageGrid::ImageGrid(const Structure& structure, double cutoff)
   }
 }
 
-/// Takes lattice vectors off each atom, last axis first, so that a later axis is not disturbed any more.
-void ImageGrid::wrap_atoms(const Structure& structure) {
-  const auto n_atoms = static_cast<std::size_t>(structure.n_atoms);
-  wrapped_.resize(n_atoms);
-  wrap_.resize(n_atoms);
-  const auto& axes = lattice_.axes;
-  const auto& basis = lattice_.basis;
-  for (std::size_t atom = 0; atom < n_atoms; ++atom) {
-    const double* r = structure.positions + 3 * atom;
-    Point point;
-    for (std::size_t k = 0; k < 3; ++k) point[k] = axes[k][0] * r[0] + axes[k][1] * r[1] + axes[k][2] * r[2];
-    std::array<std::int64_t, 3> cells{};
-    for (auto k = static_cast<std::size_t>(lattice_.n_periodic); k-- > 0;) {
-      const double n = std::floor(point[k] / basis[k][k]);
-      if (std::abs(n) > largest_shift) {
-        throw std::invalid_argument("atom " + std::to_string(atom) + " lies " + number_text(n) +
-                                    " cells away from the origin; wrap the positions into the cell");
-      }
-      cells[k] = static_cast<std::int64_t>(n);
-      for (std::size_t m = 0; m <= k; ++m) point[m] -= n * basis[k][m];
-    }
-    wrapped_[atom] = point;
-    const Shift off = total_shift(atom, {-cells[0], -cells[1], -cells[2]});
-    wrap_[atom] = {-off[0], -off[1], -off[2]};
-  }
-  for (std::size_t k = 0; k < 3; ++k) {
-    atoms_[k].low = atoms_[k].high = wrapped_[0][k];
-    for (const Point& point : wrapped_) {
-      atoms_[k].low = std::min(atoms_[k].low, point[k]);
-      atoms_[k].high = std::max(atoms_[k].high, point[k]);
-    }
-  }
-}
-
-/// The cell shift of an image of the wrapped atom, in the caller's cell, less what wrapping took off.
-ImageGrid::Shift ImageGrid::total_shift(std::size_t atom, const std::array<std::int64_t, 3>& image) const {
-  Shift shift;
-  for (std::size_t m = 0; m < 3; ++m) {
-    std::int64_t sum = -std::int64_t{wrap_[atom][m]};
-    for (std::size_t k = 0; k < 3; ++k) sum += image[k] * lattice_.transformation[k][m];
-    if (std::abs(static_cast<double>(sum)) > largest_shift) {
-      throw std::invalid_argument("atom " + std::to_string(atom) +
-                                  " needs a cell shift beyond 32 bits; wrap the positions into the cell, or "
-                                  "use a less skewed cell");
-    }
-    shift[m] = static_cast<std::int32_t>(sum);
-  }
-  return shift;
-}
-
-/// The cutoff plus what rounding can do to a preselected distance and to the exact one: both are sums of
-/// terms no larger than `largest`.
-void ImageGrid::choose_radius(const Structure& structure, double cutoff) {
-  double largest = 0.0;
-  for (std::int64_t k = 0; k < 3 * structure.n_atoms; ++k) {
-    largest = std::max(largest, 2.0 * std::abs(structure.positions[k]));
-  }
-  const auto& cell = structure.cell;
-  double skew = 0.0;  // how far the images along later axes move away along the earlier ones
-  std::array<double, 3> most{};
-  for (auto k = static_cast<std::size_t>(lattice_.n_periodic); k-- > 0;) {
-    skew = 0.0;
-    for (std::size_t later = k + 1; later < 3; ++later) {
-      skew += most[later] * std::abs(lattice_.basis[later][k]);
-    }
-    most[k] = (atoms_[k].high - atoms_[k].low + 4.2 * cutoff + skew) / lattice_.basis[k][k] + 1.0;
-  }
-  for (std::size_t m = 0; m < 3; ++m) {
-    double shift = 0.0;
-    for (std::size_t k = 0; k < 3; ++k) {
-      shift += most[k] * std::abs(static_cast<double>(lattice_.transformation[k][m]));
-    }
-    std::int32_t wrap = 0;
-    for (const Shift& own : wrap_) wrap = std::max(wrap, std::abs(own[m]));
-    const double length = std::abs(cell[3 * m]) + std::abs(cell[3 * m + 1]) + std::abs(cell[3 * m + 2]);
-    if (structure.pbc[m]) largest += (shift + 2.0 * wrap) * length;
-  }
-  const double allowance = roundings * std::numeric_limits<double>::epsilon() * (largest + cutoff);
-  if (!(allowance < cutoff)) {
-    throw std::invalid_argument("positions and cells as large as " + number_text(largest) +
-                                " leave no digits for a cutoff of " + number_text(cutoff) +
-                                "; move the structure to the origin, or wrap its positions into the cell");
-  }
-  radius_ = cutoff * (1.0 + relative_slack) + allowance;
-  inner_radius_ = cutoff * (1.0 - relative_slack) - allowance;
-}
-
 /// Expected number of images in the box of the grid, from volumes.
 double ImageGrid::estimated_slots() const {
-  auto n_slots = static_cast<double>(wrapped_.size());
-  for (std::size_t k = 0; k < static_cast<std::size_t>(lattice_.n_periodic); ++k) {
-    n_slots *= std::max(1.0, (atoms_[k].high - atoms_[k].low + 2.0 * radius_) / lattice_.basis[k][k]);
+  auto n_slots = static_cast<double>(centers_.n_atoms());
+  for (std::size_t k = 0; k < centers_.n_axes(); ++k) {
+    n_slots *= std::max(1.0, (centers_.high(k) - centers_.low(k) + 2.0 * radius_) / centers_.lattice().basis[k][k]);
   }
   return n_slots;
 }
 
 void ImageGrid::set_bins(std::size_t axis, double width) {
-  const bool periodic = static_cast<int>(axis) < lattice_.n_periodic;
+  const double margin = axis < centers_.n_axes() ? radius_ : 0.0;
   Axis& bins = bins_[axis];
-  bins.low = atoms_[axis].low - (periodic ? radius_ : 0.0);
-  bins.high = atoms_[axis].high + (periodic ? radius_ : 0.0);
+  bins.low = centers_.low(axis) - margin;
+  bins.high = centers_.high(axis) + margin;
   const double extent = bins.high - bins.low;
   const double count = std::min(std::max(1.0, std::floor(extent / width)), largest_bin_count);
   bins.n_bins = static_cast<std::int64_t>(count);
@@ -165,11 +62,13 @@ void ImageGrid::set_bins(std::size_t axis, double width) {
 /// Finer bins fit the sphere better, but each row of bins costs as much as testing a few images; and there
 /// must not be many more bins than images: where even bins as wide as the radius are too many, because the
 /// structure is clusters in a void, the table is sparse.
-void ImageGrid::choose_bins(std::int64_t n_atoms, double n_slots) {
+void ImageGrid::choose_bins(double n_slots) {
   constexpr double images_per_bin = 4.0;
   constexpr double bins_per_image = 4.0;
   constexpr double growth = 1.26;
-  if (n_atoms <= 8 || static_cast<double>(n_atoms) * n_slots <= 4096.0) return;  // all pairs cost less
+  const auto n_atoms = static_cast<double>(centers_.n_atoms());
+  const bool few_atoms = n_atoms <= 8.0 || n_atoms * n_slots <= 4096.0;  // of points there may be any number
+  if (n_slots <= 64.0 || (few_atoms && !centers_.has_points())) return;  // all pairs cost less
   double volume = 1.0;
   for (std::size_t k = 0; k < 3; ++k) {
     set_bins(k, radius_);
@@ -202,22 +101,23 @@ std::size_t ImageGrid::bin_index(const Point& point) const {
 /// Calls on_image(atom, image, point) for every image of every atom inside the box of the grid.
 template <typename OnImage>
 void ImageGrid::for_each_image(OnImage&& on_image) const {
-  const auto& basis = lattice_.basis;
+  const auto& basis = centers_.lattice().basis;
+  const std::size_t n_axes = centers_.n_axes();
   const auto first = [&](std::size_t k, const Point& point) {
-    if (static_cast<int>(k) >= lattice_.n_periodic) return std::int64_t{0};
-    return static_cast<std::int64_t>(std::ceil((atoms_[k].low - radius_ - point[k]) / basis[k][k]));
+    if (k >= n_axes) return std::int64_t{0};
+    return static_cast<std::int64_t>(std::ceil((centers_.low(k) - radius_ - point[k]) / basis[k][k]));
   };
   const auto last = [&](std::size_t k, const Point& point) {
-    if (static_cast<int>(k) >= lattice_.n_periodic) return std::int64_t{0};
-    return static_cast<std::int64_t>(std::floor((atoms_[k].high + radius_ - point[k]) / basis[k][k]));
+    if (k >= n_axes) return std::int64_t{0};
+    return static_cast<std::int64_t>(std::floor((centers_.high(k) + radius_ - point[k]) / basis[k][k]));
   };
   const auto moved = [&](std::size_t k, std::int64_t n, Point point) {
     for (std::size_t m = 0; m <= k; ++m) point[m] += static_cast<double>(n) * basis[k][m];
     return point;
   };
   std::array<std::int64_t, 3> image{};
-  for (std::size_t atom = 0; atom < wrapped_.size(); ++atom) {
-    const Point& origin = wrapped_[atom];
+  for (std::size_t atom = 0; atom < centers_.n_atoms(); ++atom) {
+    const Point& origin = centers_.point(atom);
     const std::int64_t last_2 = last(2, origin);
     for (image[2] = first(2, origin); image[2] <= last_2; ++image[2]) {
       const Point plane = image[2] == 0 ? origin : moved(2, image[2], origin);
@@ -239,7 +139,7 @@ void ImageGrid::allocate(std::uint64_t n_slots) {
   z_.resize(n_slots);
   id_.resize(n_slots);
   shift_.resize(n_slots);
-  home_.resize(wrapped_.size());
+  home_.resize(centers_.n_atoms());
 }
 
 /// Counting sort: once over the images to size the bins, once to place them.
@@ -258,7 +158,7 @@ void ImageGrid::fill_dense() {
     y_[slot] = point[1];
     z_[slot] = point[2];
     id_[slot] = static_cast<std::int32_t>(atom);
-    shift_[slot] = total_shift(atom, image);
+    shift_[slot] = centers_.image_shift(atom, image);
     if (image[0] == 0 && image[1] == 0 && image[2] == 0) home_[atom] = slot;
   });
   // Placing moved every start to the start of the next bin.
@@ -278,7 +178,7 @@ void ImageGrid::fill_sparse() {
   std::vector<Image> images;
   for_each_image([&](std::size_t atom, const std::array<std::int64_t, 3>& image, const Point& point) {
     const std::int64_t row = bins_[0].bin(point[0]) * bins_[1].n_bins + bins_[1].bin(point[1]);
-    images.push_back({row, point, total_shift(atom, image), static_cast<std::int32_t>(atom),
+    images.push_back({row, point, centers_.image_shift(atom, image), static_cast<std::int32_t>(atom),
                       image[0] == 0 && image[1] == 0 && image[2] == 0});
   });
   std::stable_sort(images.begin(), images.end(), [](const Image& a, const Image& b) {

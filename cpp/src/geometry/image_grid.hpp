@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "castile/geometry/lattice.hpp"
 #include "castile/geometry/structure.hpp"
+#include "geometry/wrapped_centers.hpp"
 
 namespace castile {
 
@@ -19,23 +19,22 @@ struct Hits {
   std::uint32_t n = 0;
 };
 
-/// The atoms of a structure and all periodic images within reach of any of them, sorted into bins.
+/// The atoms of a structure and all periodic images within reach of any center, sorted into bins.
 ///
-/// Works in the orthonormal axes of the reduced lattice, where the basis is lower triangular and atoms can be
-/// wrapped, axis by axis, into a box with right angles, however skewed the cell is:
+/// A picture of the box of WrappedCenters:
 ///
 ///       +--------------------+  high + radius        Bins divide the outer box. x is the slowest index
 ///       |  .  +--------+  .  |                       and z the fastest, so that the bins of a row (x, y)
-///       |  .  | atoms  |  .  |  images               follow each other and a sphere is a short list of
+///       |  .  | centers|  .  |  images               follow each other and a sphere is a short list of
 ///       |  .  +--------+  .  |                       contiguous ranges of slots.
 ///       +--------------------+  low - radius         Axes that are not periodic have no images.
 ///
 /// The coordinates here only preselect; pairs are decided by the caller, from the positions as given.
 class ImageGrid {
  public:
-  /// Throws what reduce_lattice throws, std::invalid_argument for positions that are not finite or too large
-  /// for the cutoff, MemoryLimitExceeded if the images would not fit.
-  ImageGrid(const Structure& structure, double cutoff);
+  /// Centers are the atoms, then the points, (n_points, 3). Throws what WrappedCenters throws, MemoryLimitExceeded if
+  /// the images would not fit.
+  ImageGrid(const Structure& structure, double cutoff, const double* points, std::int64_t n_points);
 
   std::int64_t n_slots() const { return static_cast<std::int64_t>(id_.size()); }
   /// All pairs closer than the cutoff are closer than `radius()` here; all pairs closer than
@@ -44,11 +43,11 @@ class ImageGrid {
   double inner_radius() const { return inner_radius_; }
 
   std::int32_t id(std::uint32_t slot) const { return id_[slot]; }
-  /// The slot of atom `center` itself.
-  std::uint32_t home(std::int64_t center) const { return home_[static_cast<std::size_t>(center)]; }
+  /// The slot of the atom itself.
+  std::uint32_t home(std::int64_t atom) const { return home_[static_cast<std::size_t>(atom)]; }
   /// Cell shift from the center to the image, in the caller's cell.
   std::array<std::int32_t, 3> shift(std::int64_t center, std::uint32_t slot) const {
-    const auto& from = wrap_[static_cast<std::size_t>(center)];
+    const auto& from = centers_.wrap(static_cast<std::size_t>(center));
     const auto& to = shift_[slot];
     return {to[0] + from[0], to[1] + from[1], to[2] + from[2]};
   }
@@ -57,7 +56,7 @@ class ImageGrid {
   /// order.
   template <typename OnHits>
   void visit(std::int64_t center, OnHits&& on_hits) const {
-    const Point& point = wrapped_[static_cast<std::size_t>(center)];
+    const Point& point = centers_.point(static_cast<std::size_t>(center));
     Hits hits;
     // Ranges are gathered before their slots are tested: their many small computations then overlap.
     std::array<Range, 64> ranges;
@@ -76,11 +75,11 @@ class ImageGrid {
   }
 
  private:
-  using Point = std::array<double, 3>;
-  using Shift = std::array<std::int32_t, 3>;
+  using Point = WrappedCenters::Point;
+  using Shift = WrappedCenters::Shift;
 
   struct Axis {
-    double low = 0.0;  ///< of the atoms, then of the bins
+    double low = 0.0;
     double high = 0.0;
     double width = 1.0;
     double inverse_width = 1.0;
@@ -117,10 +116,8 @@ class ImageGrid {
     }
   }
 
-  void wrap_atoms(const Structure& structure);
-  void choose_radius(const Structure& structure, double cutoff);
   double estimated_slots() const;
-  void choose_bins(std::int64_t n_atoms, double n_slots);
+  void choose_bins(double n_slots);
   void set_bins(std::size_t axis, double width);
   void fill_dense();
   void fill_sparse();
@@ -128,7 +125,6 @@ class ImageGrid {
   std::size_t bin_index(const Point& point) const;
   template <typename OnImage>
   void for_each_image(OnImage&& on_image) const;
-  Shift total_shift(std::size_t atom, const std::array<std::int64_t, 3>& image) const;
   void append_hits(std::uint32_t first, std::uint32_t last, const Point& point, Hits& hits) const;
 
   /// Calls on_range with ranges of slots, some empty, that together hold all images within the radius.
@@ -178,16 +174,11 @@ class ImageGrid {
     }
   }
 
-  ReducedLattice lattice_;
+  WrappedCenters centers_;
   double radius_ = 0.0;
   double inner_radius_ = 0.0;
-  std::array<Axis, 3> atoms_;  // the box of the wrapped atoms
-  std::array<Axis, 3> bins_;   // the box of the images
-
-  // By atom.
-  std::vector<Point> wrapped_;
-  std::vector<Shift> wrap_;  // what wrapping took off, in the caller's cell
-  std::vector<std::uint32_t> home_;
+  std::array<Axis, 3> bins_;         // the box of the images
+  std::vector<std::uint32_t> home_;  // by atom
 
   // By slot.
   std::vector<double> x_, y_, z_;

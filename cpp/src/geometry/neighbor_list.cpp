@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstdio>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
@@ -13,6 +12,7 @@
 #include "castile/memory.hpp"
 #include "castile/parallel.hpp"
 #include "geometry/neighbor_search_impl.hpp"
+#include "geometry/number_text.hpp"
 
 namespace castile {
 namespace {
@@ -21,10 +21,8 @@ constexpr std::int64_t block_size = 128;             // centers
 constexpr std::int64_t unchecked_pairs = 1'000'000;  // few enough that memory is not looked at
 constexpr double slot_bytes = sizeof(std::uint32_t);
 
-std::string pairs_text(double n_pairs, const char* about) {
-  char text[96];
-  std::snprintf(text, sizeof text, "the neighbor list would hold %s %.3g pairs", about, n_pairs);
-  return text;
+std::string pairs_text(double n_pairs, const std::string& about) {
+  return "the neighbor list would hold " + about + " " + number_text(n_pairs) + " pairs";
 }
 
 /// Expected pairs of the structures that are periodic along all axes: the density times the sphere.
@@ -71,6 +69,10 @@ NeighborList::NeighborList(const Structures& structures, const PairCutoff& cutof
     : structures_(structures) {
   const std::int64_t n_atoms = structures.n_frames > 0 ? structures.atom_offsets[structures.n_frames] : 0;
   cutoff.check(n_atoms, structures.species);
+  if (options.half && !cutoff.of_neighbor_species.empty()) {
+    throw std::invalid_argument(
+        "a half list needs cutoffs that are the same from both ends, not of_neighbor_species; ask for the full list");
+  }
   offsets_.assign(static_cast<std::size_t>(n_atoms) + 1, 0);
   if (cutoff.cutoff == 0.0) return;
   if (!cutoff.depends_on_pair()) {
@@ -141,12 +143,13 @@ void NeighborList::write_block(const Block& block, const PairArrays& arrays) con
   const std::int64_t first_atom = structures_.atom_offsets[block.frame];
   const bool with_distances = arrays.D != nullptr || arrays.d != nullptr;
   const std::uint32_t* slot = block.slots.data();
-  for (std::int64_t center = block.first; center < block.last; ++center) {
-    const std::int64_t end = offsets_[static_cast<std::size_t>(first_atom + center + 1)];
-    for (std::int64_t p = offsets_[static_cast<std::size_t>(first_atom + center)]; p < end; ++p, ++slot) {
+  for (std::int64_t atom = block.first; atom < block.last; ++atom) {
+    const auto center = search.atom(atom);
+    const std::int64_t end = offsets_[static_cast<std::size_t>(first_atom + atom + 1)];
+    for (std::int64_t p = offsets_[static_cast<std::size_t>(first_atom + atom)]; p < end; ++p, ++slot) {
       const std::int32_t j = grid.id(*slot);
-      const auto shift = grid.shift(center, *slot);
-      if (arrays.i != nullptr) arrays.i[p] = first_atom + center;
+      const auto shift = grid.shift(atom, *slot);
+      if (arrays.i != nullptr) arrays.i[p] = first_atom + atom;
       if (arrays.j != nullptr) arrays.j[p] = first_atom + j;
       if (arrays.S != nullptr) std::copy(shift.begin(), shift.end(), arrays.S + 3 * p);
       if (!with_distances) continue;

@@ -14,13 +14,17 @@ namespace {
 /// zero is positive.
 bool is_first_of_twins(const std::array<std::int32_t, 3>& shift) { return shift > std::array<std::int32_t, 3>{}; }
 
-void check_table(const PairCutoff& cutoff) {
-  const auto n_species = static_cast<std::size_t>(cutoff.n_species);
-  const auto& table = cutoff.of_species_pair;
-  if (cutoff.n_species < 0 || table.size() != n_species * n_species) {
-    throw std::invalid_argument("of_species_pair must have n_species * n_species entries, got " +
-                                std::to_string(table.size()));
+void check_number_of_entries(const std::vector<double>& table, std::int64_t n_entries, const char* requirement) {
+  if (static_cast<std::int64_t>(table.size()) != n_entries) {
+    throw std::invalid_argument(std::string(requirement) + " entries, got " + std::to_string(table.size()));
   }
+}
+
+void check_species_pairs(const PairCutoff& cutoff) {
+  const auto n_species = static_cast<std::size_t>(std::max(cutoff.n_species, 0));
+  const auto& table = cutoff.of_species_pair;
+  check_number_of_entries(table, std::int64_t{cutoff.n_species} * cutoff.n_species,
+                          "of_species_pair must have n_species * n_species");
   for (std::size_t a = 0; a < n_species; ++a) {
     for (std::size_t b = 0; b < n_species; ++b) {
       const double value = table[a * n_species + b];
@@ -33,24 +37,40 @@ void check_table(const PairCutoff& cutoff) {
   }
 }
 
+void check_neighbor_species(const PairCutoff& cutoff) {
+  check_number_of_entries(cutoff.of_neighbor_species, cutoff.n_species, "of_neighbor_species must have n_species");
+  for (const double value : cutoff.of_neighbor_species) {
+    if (!(value >= 0.0 && value <= cutoff.cutoff)) {
+      throw std::invalid_argument("of_neighbor_species must lie between 0 and the largest cutoff, got " +
+                                  std::to_string(value));
+    }
+  }
+}
+
 }  // namespace
 
 void PairBuffer::clear() {
   j.clear();
   D.clear();
   d.clear();
-  shift.clear();
 }
 
-void PairCutoff::check(std::int64_t n_atoms, const std::int32_t* species) const {
+void PairCutoff::check(std::int64_t n_atoms, const std::int32_t* species, std::int64_t n_points) const {
   if (!std::isfinite(cutoff) || cutoff < 0.0 || (cutoff == 0.0 && !depends_on_pair())) {
     throw std::invalid_argument("cutoff must be a positive, finite number in Å, got " + std::to_string(cutoff));
   }
-  if (radii != nullptr && !of_species_pair.empty()) {
-    throw std::invalid_argument("cutoffs are given by species pairs or by radii, not both");
+  const bool needs_center = radii != nullptr || !of_species_pair.empty();
+  if ((radii != nullptr) + !of_species_pair.empty() + !of_neighbor_species.empty() > 1) {
+    throw std::invalid_argument(
+        "cutoffs are given by species pairs, by neighbor species or by radii, not by two of them");
   }
-  if (!of_species_pair.empty()) {
-    check_table(*this);
+  if (needs_center && n_points > 0) {
+    throw std::invalid_argument(
+        "centers that are points have neither species nor radius; give one cutoff, or one per neighbor species");
+  }
+  if (!of_species_pair.empty()) check_species_pairs(*this);
+  if (!of_neighbor_species.empty()) check_neighbor_species(*this);
+  if (!of_species_pair.empty() || !of_neighbor_species.empty()) {
     for (std::int64_t atom = 0; atom < n_atoms; ++atom) {
       if (species[atom] < 0 || species[atom] >= n_species) {
         throw std::invalid_argument("species must lie between 0 and n_species - 1 = " + std::to_string(n_species - 1) +
@@ -66,30 +86,56 @@ void PairCutoff::check(std::int64_t n_atoms, const std::int32_t* species) const 
   }
 }
 
-NeighborSearch::Impl::Impl(const Structure& structure, PairCutoff cutoff)
+NeighborSearch::Impl::Impl(const Structure& structure, PairCutoff cutoff, const double* points, std::int64_t n_points)
     : structure_(structure),
-      cutoff_((cutoff.check(structure.n_atoms, structure.species), std::move(cutoff))),
-      grid_(structure, cutoff_.cutoff > 0.0 ? cutoff_.cutoff : 1.0) {  // any grid will do to find nothing
+      points_(points),
+      cutoff_((cutoff.check(structure.n_atoms, structure.species, n_points), std::move(cutoff))),
+      grid_(structure, cutoff_.cutoff > 0.0 ? cutoff_.cutoff : 1.0,  // any grid will do to find nothing
+            points, n_points) {
   const double inner = cutoff_.depends_on_pair() ? 0.0 : std::max(0.0, grid_.inner_radius());
   certain2_ = inner * inner;
 }
 
-void NeighborSearch::Impl::append_slots(std::int64_t center, bool half, bool self_interaction,
+void NeighborSearch::Impl::append_pairs(const Center& center, PairBuffer& pairs) const {
+  grid_.visit(center.index, [&](const Hits& hits) {
+    std::size_t n = pairs.j.size();
+    const auto resize = [&](std::size_t size) {
+      pairs.j.resize(size);
+      pairs.D.resize(size);
+      pairs.d.resize(size);
+    };
+    resize(n + hits.n);
+    for (std::uint32_t hit = 0; hit < hits.n; ++hit) {
+      const std::uint32_t slot = hits.slot[hit];
+      if (slot == center.home) continue;
+      const std::int32_t j = grid_.id(slot);
+      const Pair found = pair(center, j, grid_.shift(center.index, slot));
+      if (!(found.d < cutoff(center, j))) continue;
+      pairs.j[n] = j;
+      pairs.D[n] = found.D;
+      pairs.d[n] = found.d;
+      ++n;
+    }
+    resize(n);
+  });
+}
+
+void NeighborSearch::Impl::append_slots(std::int64_t atom, bool half, bool self_interaction,
                                         std::vector<std::uint32_t>& slots) const {
-  const std::uint32_t home = grid_.home(center);
-  grid_.visit(center, [&](const Hits& hits) {
+  const Center center = this->atom(atom);
+  grid_.visit(atom, [&](const Hits& hits) {
     const std::size_t start = slots.size();
     slots.resize(start + hits.n);
     std::uint32_t* out = slots.data() + start;
     for (std::uint32_t hit = 0; hit < hits.n; ++hit) {
       const std::uint32_t slot = hits.slot[hit];
-      if (slot == home) {
-        if (self_interaction && cutoff(center, center) > 0.0) *out++ = slot;
+      if (slot == center.home) {
+        if (self_interaction && cutoff(center, atom) > 0.0) *out++ = slot;
         continue;
       }
       if (half) {
         const std::int64_t j = grid_.id(slot);
-        if (j < center || (j == center && !is_first_of_twins(grid_.shift(center, slot)))) continue;
+        if (j < atom || (j == atom && !is_first_of_twins(grid_.shift(atom, slot)))) continue;
       }
       if (is_pair(center, slot, hits.distance2[hit])) *out++ = slot;
     }
@@ -97,42 +143,19 @@ void NeighborSearch::Impl::append_slots(std::int64_t center, bool half, bool sel
   });
 }
 
-NeighborSearch::NeighborSearch(const Structure& structure, PairCutoff cutoff)
-    : impl_(std::make_unique<const Impl>(structure, std::move(cutoff))) {}
+NeighborSearch::NeighborSearch(const Structure& structure, PairCutoff cutoff, const double* points,
+                               std::int64_t n_points)
+    : impl_(std::make_unique<const Impl>(structure, std::move(cutoff), points, n_points)) {}
 NeighborSearch::NeighborSearch(NeighborSearch&&) noexcept = default;
 NeighborSearch& NeighborSearch::operator=(NeighborSearch&&) noexcept = default;
 NeighborSearch::~NeighborSearch() = default;
 
-std::int64_t NeighborSearch::n_images() const { return impl_->grid().n_slots(); }
-
 void NeighborSearch::append_neighbors(std::int64_t center, PairBuffer& pairs) const {
-  const ImageGrid& grid = impl_->grid();
-  const std::uint32_t home = grid.home(center);
-  grid.visit(center, [&](const Hits& hits) {
-    std::size_t n = pairs.j.size();
-    const std::size_t room = n + hits.n;
-    pairs.j.resize(room);
-    pairs.D.resize(room);
-    pairs.d.resize(room);
-    if (pairs.with_shifts) pairs.shift.resize(room);
-    for (std::uint32_t hit = 0; hit < hits.n; ++hit) {
-      const std::uint32_t slot = hits.slot[hit];
-      if (slot == home) continue;
-      const std::int32_t j = grid.id(slot);
-      const auto shift = grid.shift(center, slot);
-      const Impl::Pair pair = impl_->pair(center, j, shift);
-      if (!(pair.d < impl_->cutoff(center, j))) continue;
-      pairs.j[n] = j;
-      pairs.D[n] = pair.D;
-      pairs.d[n] = pair.d;
-      if (pairs.with_shifts) pairs.shift[n] = shift;
-      ++n;
-    }
-    pairs.j.resize(n);
-    pairs.D.resize(n);
-    pairs.d.resize(n);
-    if (pairs.with_shifts) pairs.shift.resize(n);
-  });
+  impl_->append_pairs(impl_->atom(center), pairs);
+}
+
+void NeighborSearch::append_neighbors_of_point(std::int64_t point, PairBuffer& pairs) const {
+  if (impl_->grid().n_slots() > 0) impl_->append_pairs(impl_->point(point), pairs);
 }
 
 }  // namespace castile
