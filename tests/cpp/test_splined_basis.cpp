@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "castile/basis/splined_basis.hpp"
@@ -13,13 +15,17 @@
 
 namespace {
 
-using castile::CutoffFunction;
 using castile::HermiteForm;
 using castile::make_radial_basis;
+using castile::PairWeight;
 using castile::RadialBasis;
 using castile::RadialBasisParameters;
 using castile::SplinedBasis;
-using Kind = CutoffFunction::Kind;
+using castile::TabulatedFunctions;
+
+const std::vector<std::string> cutoff_functions = {"cosine", "polynomial", "hard"};
+
+PairWeight weight_of(const std::string& kind, double reach, double width) { return PairWeight({kind, width, reach}); }
 
 const RadialBasisParameters parameters{"gto", 4.5, 0.4, 6, 5};
 constexpr std::size_t size = 36;
@@ -36,12 +42,12 @@ Functions evaluate(const SplinedBasis<T>& table, double r) {
   return f;
 }
 
-/// R_nl(r) f_c(r) without a table.
-Functions exact(const RadialBasis& basis, const CutoffFunction& cutoff_function, double r) {
+/// R_nl(r) w(r) without a table.
+Functions exact(const RadialBasis& basis, const PairWeight& weight, double r) {
   Functions f;
   std::vector<double> second(size);
   basis.evaluate(r, f.values.data(), f.derivatives.data(), second.data());
-  const auto [value, derivative] = cutoff_function(r);
+  const auto [value, derivative] = weight(r);
   for (std::size_t k = 0; k < size; ++k) {
     f.derivatives[k] = f.derivatives[k] * value + f.values[k] * derivative;
     f.values[k] *= value;
@@ -59,15 +65,15 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
 
 TEST_CASE("the table keeps its promise between all knots, for every accuracy") {
   const auto basis = make_radial_basis(parameters);
-  const CutoffFunction cutoff_function(Kind::cosine, 4.5, 0.5);
+  const PairWeight weight = weight_of("cosine", 4.5, 0.5);
   double scale = 0.0;
   for (double r = 0.0; r < 4.5; r += 0.01) {
-    scale = std::max(scale, castile::test::largest(exact(*basis, cutoff_function, r).values));
+    scale = std::max(scale, castile::test::largest(exact(*basis, weight, r).values));
   }
   std::int64_t fewer_rows = 0;
   for (const double accuracy : {1e-2, 1e-4, 1e-6, 1e-8, 1e-9, 1e-10, 1e-12}) {
     CAPTURE(accuracy);
-    const SplinedBasis<double> table(*basis, cutoff_function, accuracy);
+    const SplinedBasis<double> table(*basis, weight, accuracy);
     CHECK(table.error() <= accuracy);
     CHECK((table.form() == HermiteForm::cubic) == (accuracy >= 1e-9));
     double error = 0.0;
@@ -75,7 +81,7 @@ TEST_CASE("the table keeps its promise between all knots, for every accuracy") {
     for (int k = 0; k < 1500; ++k) {
       const double r = 4.5 * (k + 0.37) / 1500;
       const Functions found = evaluate(table, r);
-      const Functions expected = exact(*basis, cutoff_function, r);
+      const Functions expected = exact(*basis, weight, r);
       error = std::max(error, largest_difference(found.values, expected.values));
       slope_error = std::max(slope_error, largest_difference(found.derivatives, expected.derivatives));
     }
@@ -90,9 +96,9 @@ TEST_CASE("the table keeps its promise between all knots, for every accuracy") {
 
 TEST_CASE("derivatives are those of the table itself, not of the functions behind it") {
   const auto basis = make_radial_basis(parameters);
-  for (const Kind kind : {Kind::cosine, Kind::polynomial, Kind::hard}) {
+  for (const std::string& kind : cutoff_functions) {
     for (const double accuracy : {1e-3, 1e-11}) {  // cubic with a visible error, and quintic
-      const SplinedBasis<double> table(*basis, CutoffFunction(kind, 4.5, 0.6), accuracy);
+      const SplinedBasis<double> table(*basis, weight_of(kind, 4.5, 0.6), accuracy);
       const double scale = castile::test::largest(evaluate(table, 1.0).values);
       const double h = 1e-3 * table.step();
       for (double position = 0.21; position < 4.5 / table.step() - 1.0; position += 1.618) {
@@ -117,8 +123,8 @@ TEST_CASE("the last number below the cutoff stays inside the table, and the cuto
     RadialBasisParameters p = parameters;
     p.cutoff = cutoff;
     const auto own = make_radial_basis(p);
-    for (const Kind kind : {Kind::cosine, Kind::polynomial, Kind::hard}) {
-      const SplinedBasis<double> table(*own, CutoffFunction(kind, cutoff, 0.5 * cutoff), 1e-6);
+    for (const std::string& kind : cutoff_functions) {
+      const SplinedBasis<double> table(*own, weight_of(kind, cutoff, 0.5 * cutoff), 1e-6);
       double r = cutoff;
       for (int k = 0; k < 20; ++k) {
         r = std::nextafter(r, 0.0);
@@ -127,10 +133,10 @@ TEST_CASE("the last number below the cutoff stays inside the table, and the cuto
         CHECK(weights.row + 1 < table.n_rows());
       }
       const Functions just_below = evaluate(table, r);
-      const Functions limit = exact(*own, CutoffFunction(kind, cutoff, 0.5 * cutoff), r);
+      const Functions limit = exact(*own, weight_of(kind, cutoff, 0.5 * cutoff), r);
       const double scale = castile::test::largest(evaluate(table, 0.3 * cutoff).values);
       CHECK(largest_difference(just_below.values, limit.values) < 1e-5 * scale);
-      if (kind != Kind::hard) CHECK(castile::test::largest(just_below.values) < 1e-14 * scale);
+      if (kind != "hard") CHECK(castile::test::largest(just_below.values) < 1e-14 * scale);
       CHECK(castile::test::largest(evaluate(table, cutoff).values) == 0.0);
       CHECK(castile::test::largest(evaluate(table, 2 * cutoff).derivatives) == 0.0);
     }
@@ -139,7 +145,7 @@ TEST_CASE("the last number below the cutoff stays inside the table, and the cuto
 
 TEST_CASE("knots hold the functions, then their derivatives times powers of the step, padded with zeros") {
   const auto basis = make_radial_basis(parameters);
-  const SplinedBasis<double> table(*basis, CutoffFunction(Kind::cosine, 4.5, 0.5), 1e-11);
+  const SplinedBasis<double> table(*basis, weight_of("cosine", 4.5, 0.5), 1e-11);
   CHECK(table.n_padded() == 8);
   CHECK(table.row_length() == 48);
   std::vector<double> functions(3 * size);
@@ -161,10 +167,10 @@ TEST_CASE("knots hold the functions, then their derivatives times powers of the 
 
 TEST_CASE("a float table keeps float precision, whatever accuracy was asked for") {
   const auto basis = make_radial_basis(parameters);
-  const CutoffFunction cutoff_function(Kind::cosine, 4.5, 0.5);
-  const SplinedBasis<double> reference(*basis, cutoff_function, 1e-11);
+  const PairWeight weight = weight_of("cosine", 4.5, 0.5);
+  const SplinedBasis<double> reference(*basis, weight, 1e-11);
   for (const double accuracy : {1e-4, 1e-8, 1e-12}) {
-    const SplinedBasis<float> table(*basis, cutoff_function, accuracy);
+    const SplinedBasis<float> table(*basis, weight, accuracy);
     CHECK(table.n_padded() % 8 == 0);
     const double bound = std::max(accuracy, 8.0 * static_cast<double>(std::numeric_limits<float>::epsilon()));
     CHECK(table.error() <= bound);
@@ -178,7 +184,6 @@ TEST_CASE("a float table keeps float precision, whatever accuracy was asked for"
 TEST_CASE("an accuracy that no table reaches is refused") {
   const auto basis = make_radial_basis(parameters);
   for (const double accuracy : {0.0, -1e-8, 0.5, 1e-14, std::nan("")}) {
-    CHECK_THROWS_AS(SplinedBasis<double>(*basis, CutoffFunction(Kind::cosine, 4.5, 0.5), accuracy),
-                    std::invalid_argument);
+    CHECK_THROWS_AS(SplinedBasis<double>(*basis, weight_of("cosine", 4.5, 0.5), accuracy), std::invalid_argument);
   }
 }

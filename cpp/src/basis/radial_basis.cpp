@@ -4,31 +4,44 @@
 #include <stdexcept>
 #include <utility>
 
+#include "castile/basis/contracted_basis.hpp"
 #include "castile/basis/gto_basis.hpp"
+#include "castile/basis/gto_l_basis.hpp"
+#include "castile/basis/laplacian_basis.hpp"
+#include "castile/basis/polynomial_basis.hpp"
+#include "castile/basis/tabulated_basis.hpp"
 #include "castile/math/spherical_harmonics.hpp"
 
 namespace castile {
 namespace {
-
-using Factory = std::unique_ptr<RadialBasis> (*)(const RadialBasisParameters&);
 
 template <typename Basis>
 std::unique_ptr<RadialBasis> make(const RadialBasisParameters& parameters) {
   return std::make_unique<Basis>(parameters);
 }
 
+struct Entry {
+  const char* name;
+  std::unique_ptr<RadialBasis> (*make)(const RadialBasisParameters&);
+  bool needs_functions = false;  ///< of the user's, in `tabulated`
+};
+
 /// A new basis is a file of its own and a line here.
-const std::vector<std::pair<std::string, Factory>>& registry() {
-  static const std::vector<std::pair<std::string, Factory>> bases = {{"gto", make<GtoBasis>}};
-  return bases;
-}
+constexpr Entry registry[] = {
+    {"gto", make<GtoBasis>},
+    {"gto_l", make<GtoLBasis>},
+    {"polynomial", make<PolynomialBasis>},
+    {"laplacian", make<LaplacianBasis>},
+    {"tabulated", make<TabulatedBasis>, true},
+};
 
 void check(const RadialBasisParameters& p) {
   if (!(std::isfinite(p.cutoff) && p.cutoff > 0.0)) {
     throw std::invalid_argument("cutoff must be a positive length in Å, got " + std::to_string(p.cutoff));
   }
-  if (!(std::isfinite(p.sigma) && p.sigma > 0.0)) {
-    throw std::invalid_argument("sigma must be a positive length in Å, got " + std::to_string(p.sigma));
+  if (!(std::isfinite(p.sigma) && p.sigma >= 0.0)) {
+    throw std::invalid_argument("sigma must be a length in Å, or 0 for delta densities, got " +
+                                std::to_string(p.sigma));
   }
   if (p.n_max < 1) throw std::invalid_argument("n_max must be 1 or more, got " + std::to_string(p.n_max));
   if (p.l_max < 0 || p.l_max > largest_l_max) {
@@ -39,18 +52,31 @@ void check(const RadialBasisParameters& p) {
 
 }  // namespace
 
+void require_n_max_at_most(int largest, const RadialBasisParameters& p) {
+  if (p.n_max > largest) {
+    throw std::invalid_argument("n_max must be at most " + std::to_string(largest) + " for radial_basis '" + p.name +
+                                "', beyond which digits are lost, got " + std::to_string(p.n_max));
+  }
+}
+
 std::vector<std::string> radial_basis_names() {
   std::vector<std::string> names;
-  for (const auto& entry : registry()) names.push_back(entry.first);
+  for (const Entry& entry : registry) {
+    if (!entry.needs_functions) names.emplace_back(entry.name);
+  }
   return names;
 }
 
 std::unique_ptr<RadialBasis> make_radial_basis(const RadialBasisParameters& parameters) {
   check(parameters);
+  if (parameters.contraction) {
+    auto primitives = make_radial_basis(primitive_parameters(parameters));
+    return std::make_unique<ContractedBasis>(parameters, std::move(primitives));
+  }
   std::string names;
-  for (const auto& [name, factory] : registry()) {
-    if (name == parameters.name) return factory(parameters);
-    names += (names.empty() ? "'" : ", '") + name + "'";
+  for (const Entry& entry : registry) {
+    if (parameters.name == entry.name) return entry.make(parameters);
+    names += std::string(names.empty() ? "'" : ", '") + entry.name + "'";
   }
   throw std::invalid_argument("radial_basis must be one of " + names + ", got '" + parameters.name + "'");
 }

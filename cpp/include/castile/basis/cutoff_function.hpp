@@ -4,7 +4,7 @@
 
 namespace castile {
 
-/// How the weight of a neighbor goes to zero at the cutoff.
+/// How the weight of a neighbor goes to zero at the cutoff, the end of its reach.
 class CutoffFunction {
  public:
   enum class Kind {

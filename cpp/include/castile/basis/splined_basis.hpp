@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "castile/basis/cutoff_function.hpp"
+#include "castile/basis/pair_weight.hpp"
 #include "castile/basis/radial_basis.hpp"
 #include "castile/math/spline.hpp"
 
@@ -11,7 +11,7 @@ namespace castile {
 
 /// Where a neighbor lies in the table, and the weights that interpolate there.
 ///
-/// The cutoff function multiplies the weights, not the table: its second derivative jumps, and a spline
+/// The neighbor's own weight multiplies the interpolation's, not the table: its second derivative jumps, and a spline
 /// through such a point loses three digits.
 struct RadialWeights {
   std::int32_t row = 0;
@@ -19,16 +19,23 @@ struct RadialWeights {
   double derivative[max_hermite_weights] = {};  ///< for d/dr of the same interpolant
 };
 
-/// A radial basis tabulated on [0, cutoff] with uniform knots.
+/// A radial basis tabulated with uniform knots from 0 to the reach of the neighbors, or to the end of its support if
+/// that comes first: R_nl(r) w(r) is exactly zero from either on.
 ///
 /// Row k holds, for each derivative order (value, h R', h² R''), the functions (l_max + 1, n_padded) with n
 /// fastest, padded with zeros. Forces computed from it are exact derivatives of the tabulated energy.
+///
+/// Functions that are cubic polynomials between uniform breakpoints are reproduced exactly, because these become knots.
+/// Other breakpoints cost knots: the error falls with the third power of the step if the second derivative is
+/// continuous there, else with the second.
 template <typename T>
 class SplinedBasis {
  public:
   /// `accuracy` bounds the interpolation error relative to max |R|; the table is refined until it holds.
-  SplinedBasis(const RadialBasis& basis, CutoffFunction cutoff_function, double accuracy);
+  SplinedBasis(const RadialBasis& basis, const PairWeight& weight, double accuracy);
 
+  /// For 0 <= r. At r = 0 the limits that a density at the center has, whatever direction the harmonics were given: a
+  /// value for l = 0 alone and a slope for l = 1 alone.
   RadialWeights weights(double r) const;
 
   HermiteForm form() const { return form_; }
@@ -38,25 +45,36 @@ class SplinedBasis {
   std::int64_t row_length() const { return static_cast<std::int64_t>(l_max_ + 1) * n_padded_; }
   std::int64_t n_rows() const { return n_rows_; }
   const T* data() const { return data_.data(); }
+  std::int64_t n_bytes() const { return static_cast<std::int64_t>(data_.size() * sizeof(T)); }
   double step() const { return step_; }
+  /// From there on, everything is zero: the smaller of the weight's reach and the basis' support.
+  double end() const { return end_; }
   /// Largest interpolation error found between knots, relative to max |R|.
   double error() const { return error_; }
 
-  /// Interpolated R_nl(r) f_c(r) and its derivative, each (l_max + 1, n_max); for tests and plots.
+  /// Interpolated R_nl(r) w(r) and its derivative, each (l_max + 1, n_max); for tests and plots.
   void evaluate(double r, double* values, double* derivatives) const;
 
  private:
-  void tabulate(const RadialBasis& basis, HermiteForm form, double step);
+  /// Rows behind the last knot: what is seen at r = 0, and zeros for the kernels, which read two rows.
+  static constexpr std::int64_t extra_rows = 2;
+  std::int64_t n_intervals() const { return n_rows_ - extra_rows - 1; }
+  std::int64_t origin_row() const { return n_rows_ - extra_rows; }
+
+  void tabulate(const RadialBasis& basis);
+  void store(std::int64_t row, const double* functions);
+  void store_origin(const RadialBasis& basis);
   double measure_error(const RadialBasis& basis) const;
   RadialWeights locate(double r) const;
   void interpolate(const RadialWeights& weights, double* values, double* derivatives) const;
 
-  CutoffFunction cutoff_function_;
+  PairWeight weight_;
   HermiteForm form_ = HermiteForm::cubic;
   int n_max_;
   int l_max_;
   int n_padded_;
   std::int64_t n_rows_ = 0;
+  double end_;
   double step_ = 0.0;
   double error_ = 0.0;
   double largest_value_ = 0.0;

@@ -1,13 +1,17 @@
 #pragma once
 
+#include <vector>
+
 namespace castile {
 
-/// exp(-z) 1F1(a; b; z), Kummer's function scaled so that it neither overflows nor cancels, for z >= 0 and
-/// b > 0, a > 0. Long double, because the radial bases multiply its error by the square root of the
-/// condition number of their overlap (1e7 and more).
-///
-/// z < 600: the power series, whose terms are all positive; above, the asymptotic series cut at its smallest
-/// term (NIST DLMF 13.2.2 and 13.7.1).
-long double scaled_kummer(long double a, long double b, long double z);
+/// j_l(x) of l = 0..l_max at x >= 0 into `values` (l_max + 1).
+void spherical_bessel(int l_max, double x, double* values);
+
+/// exp(-y) i_l(y), the modified spherical Bessel functions of the first kind scaled so that they do not overflow, of
+/// l = 0..l_max at y >= 0 into `values` (l_max + 1).
+void scaled_modified_spherical_bessel(int l_max, double y, double* values);
+
+/// The first n positive zeros of j_l for l = 0..l_max, (l_max + 1, n), ascending.
+std::vector<double> spherical_bessel_zeros(int l_max, int n);
 
 }  // namespace castile
