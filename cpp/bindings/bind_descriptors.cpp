@@ -1,5 +1,6 @@
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,71 @@ struct JacobianLayoutHandle {
   JacobianLayout layout;
 };
 
+/// Centers and their rows, as arrays that numpy owns.
+class CentersHandle {
+ public:
+  CentersHandle(Array<std::int64_t> atoms, Array<std::int64_t> offsets, std::optional<Array<double>> points,
+                std::optional<Array<std::int64_t>> row_offsets)
+      : atoms_(std::move(atoms)),
+        offsets_(std::move(offsets)),
+        points_(std::move(points)),
+        row_offsets_(std::move(row_offsets)) {
+    check_shape(offsets_, "center offsets", {-1});
+    if (offsets_.size() == 0) throw std::invalid_argument("center offsets must not be empty");
+    check_ascending(offsets_, "center offsets");
+    check_shape(atoms_, "center atoms", {offsets_.data()[offsets_.size() - 1]});
+    if (points_) {
+      check_shape(*points_, "center points", {atoms_.size(), 3});
+      for (py::ssize_t k = 0; k < points_->size(); ++k) {
+        if (!std::isfinite(points_->data()[k])) throw std::invalid_argument("center points must be finite");
+      }
+    }
+    if (row_offsets_) check_rows();
+  }
+
+  Centers view() const {
+    Centers centers;
+    centers.atoms = atoms_.data();
+    centers.offsets = offsets_.data();
+    if (points_) centers.points = points_->data();
+    if (row_offsets_) {
+      centers.row_offsets = row_offsets_->data();
+      centers.n_rows = row_offsets_->size() - 1;
+    }
+    return centers;
+  }
+
+  std::int64_t n_frames() const { return offsets_.size() - 1; }
+  std::int64_t n_centers() const { return atoms_.size(); }
+
+ private:
+  static void check_ascending(const Array<std::int64_t>& offsets, const char* name) {
+    const std::int64_t* begin = offsets.data();
+    bool ascending = offsets.size() > 0 && begin[0] == 0;
+    for (py::ssize_t k = 1; k < offsets.size(); ++k) ascending = ascending && begin[k - 1] <= begin[k];
+    if (!ascending) throw std::invalid_argument(std::string(name) + " must start at 0 and never fall");
+  }
+
+  /// Rows are runs of centers, each of one frame.
+  void check_rows() const {
+    check_ascending(*row_offsets_, "row offsets");
+    const std::int64_t* rows = row_offsets_->data();
+    const std::int64_t n_rows = row_offsets_->size() - 1;
+    if (rows[n_rows] != n_centers()) throw std::invalid_argument("row offsets must end at the number of centers");
+    const std::int64_t* frame_end = offsets_.data() + 1;
+    for (std::int64_t row = 0; row < n_rows; ++row) {
+      if (rows[row] == rows[row + 1]) continue;
+      while (*frame_end <= rows[row]) ++frame_end;
+      if (rows[row + 1] > *frame_end) throw std::invalid_argument("the centers of a row must be of one frame");
+    }
+  }
+
+  Array<std::int64_t> atoms_;
+  Array<std::int64_t> offsets_;
+  std::optional<Array<double>> points_;
+  std::optional<Array<std::int64_t>> row_offsets_;
+};
+
 /// One descriptor for numpy arrays of one precision.
 template <typename T>
 class DescriptorHandle {
@@ -32,11 +98,15 @@ class DescriptorHandle {
   explicit DescriptorHandle(const DensityDescriptorParameters& parameters) : descriptor_(parameters) {}
 
   std::int64_t n_features() const { return descriptor_.n_features(); }
-  double table_error() const { return descriptor_.expansion().radial().error(); }
+  int n_channels() const { return descriptor_.n_channels(); }
+  bool mixes_species() const { return !descriptor_.parameters().species_mixing.empty(); }
+  int n_max() const { return descriptor_.expansion().n_max(); }
+  double table_error() const { return descriptor_.expansion().table_error(); }
+  std::int64_t table_bytes() const { return descriptor_.expansion().table_bytes(); }
 
-  Array<T> transform(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
-                     const Array<std::int64_t>& offsets, std::optional<Array<T>> out) const {
-    const Centers centers = checked_centers(structures, atoms, offsets);
+  Array<T> transform(const StructuresHandle& structures, const CentersHandle& handle,
+                     std::optional<Array<T>> out) const {
+    const Centers centers = checked_centers(structures, handle);
     const std::int64_t n_rows = descriptor_.n_rows(structures.view(), centers);
     Array<T> features = out ? std::move(*out) : Array<T>({n_rows, n_features()});
     check_shape(features, "out", {n_rows, n_features()});
@@ -46,9 +116,8 @@ class DescriptorHandle {
     return features;
   }
 
-  py::tuple transform_sparse(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
-                             const Array<std::int64_t>& offsets) const {
-    const Centers centers = checked_centers(structures, atoms, offsets);
+  py::tuple transform_sparse(const StructuresHandle& structures, const CentersHandle& handle) const {
+    const Centers centers = checked_centers(structures, handle);
     SparseRows<T> rows;
     {
       const GilRelease release;
@@ -58,48 +127,52 @@ class DescriptorHandle {
                           take(std::move(rows.row_offsets)));
   }
 
-  py::tuple vjp(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
-                const Array<std::int64_t>& offsets, const Array<T>& cotangent) const {
-    const Centers centers = checked_centers(structures, atoms, offsets);
+  py::tuple vjp(const StructuresHandle& structures, const CentersHandle& handle, const Array<T>& cotangent) const {
+    const Centers centers = checked_centers(structures, handle);
     check_shape(cotangent, "cotangent", {descriptor_.n_rows(structures.view(), centers), n_features()});
-    Array<double> positions({structures.n_atoms(), std::int64_t{3}});
-    Array<double> strain({structures.view().n_frames, std::int64_t{3}, std::int64_t{3}});
+    const auto zeros = [](std::vector<std::int64_t> shape) {
+      Array<double> array(shape);
+      std::fill_n(array.mutable_data(), array.size(), 0.0);
+      return array;
+    };
+    Array<double> positions = zeros({structures.n_atoms(), 3});
+    Array<double> points = zeros({centers.points == nullptr ? 0 : handle.n_centers(), 3});
+    Array<double> strain = zeros({structures.view().n_frames, 3, 3});
     double* positions_data = positions.mutable_data();
+    double* points_data = centers.points == nullptr ? nullptr : points.mutable_data();
     double* strain_data = strain.mutable_data();
-    std::fill_n(positions_data, positions.size(), 0.0);
-    std::fill_n(strain_data, strain.size(), 0.0);
     {
       const GilRelease release;
-      descriptor_.vjp(structures.view(), centers, cotangent.data(), positions_data, strain_data);
+      descriptor_.vjp(structures.view(), centers, cotangent.data(), positions_data, points_data, strain_data);
     }
-    return py::make_tuple(positions, strain);
+    return py::make_tuple(positions, points, strain);
   }
 
-  Array<T> jvp(const StructuresHandle& structures, const Array<std::int64_t>& atoms, const Array<std::int64_t>& offsets,
-               const Array<double>& velocities, const Array<double>& strain) const {
-    const Centers centers = checked_centers(structures, atoms, offsets);
+  Array<T> jvp(const StructuresHandle& structures, const CentersHandle& handle, const Array<double>& velocities,
+               const std::optional<Array<double>>& point_velocities, const Array<double>& strain) const {
+    const Centers centers = checked_centers(structures, handle);
     check_shape(velocities, "positions", {structures.n_atoms(), 3});
+    if (point_velocities) check_shape(*point_velocities, "points", {handle.n_centers(), 3});
     check_shape(strain, "strain", {structures.view().n_frames, 3, 3});
     Array<T> features_dot({descriptor_.n_rows(structures.view(), centers), n_features()});
     T* data = features_dot.mutable_data();
     const GilRelease release;
-    descriptor_.jvp(structures.view(), centers, velocities.data(), strain.data(), data);
+    descriptor_.jvp(structures.view(), centers, velocities.data(),
+                    point_velocities ? point_velocities->data() : nullptr, strain.data(), data);
     return features_dot;
   }
 
-  JacobianLayoutHandle jacobian_layout(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
-                                       const Array<std::int64_t>& offsets) const {
-    const Centers centers = checked_centers(structures, atoms, offsets);
+  JacobianLayoutHandle jacobian_layout(const StructuresHandle& structures, const CentersHandle& handle) const {
+    const Centers centers = checked_centers(structures, handle);
     const GilRelease release;
     return {descriptor_.jacobian_layout(structures.view(), centers)};
   }
 
   /// Fills arrays that the caller allocated, one (n_blocks, 3, n_columns) per group of the layout.
-  void jacobian(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
-                const Array<std::int64_t>& offsets, const JacobianLayoutHandle& handle, std::vector<Array<T>> values,
-                std::optional<Array<T>> strain) const {
-    const Centers centers = checked_centers(structures, atoms, offsets);
-    const auto& groups = handle.layout.groups;
+  void jacobian(const StructuresHandle& structures, const CentersHandle& handle, const JacobianLayoutHandle& layout,
+                std::vector<Array<T>> values, std::optional<Array<T>> strain) const {
+    const Centers centers = checked_centers(structures, handle);
+    const auto& groups = layout.layout.groups;
     if (values.size() != groups.size()) throw std::invalid_argument("values must hold one array per group");
     std::vector<T*> pointers;
     for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -112,13 +185,16 @@ class DescriptorHandle {
       strain_data = strain->mutable_data();
     }
     const GilRelease release;
-    descriptor_.jacobian(structures.view(), centers, handle.layout, pointers, strain_data);
+    descriptor_.jacobian(structures.view(), centers, layout.layout, pointers, strain_data);
   }
 
-  /// R_nl(r) f_c(r) from the table and its derivative, each (n_distances, l_max + 1, n_max).
-  py::tuple radial_functions(const Array<double>& distances) const {
+  /// Weighted R_nl(r) of a species from its table and the derivative, each (n_distances, l_max + 1, n_max).
+  py::tuple radial_functions(const Array<double>& distances, std::int32_t species) const {
     check_shape(distances, "distances", {-1});
-    const auto& radial = descriptor_.expansion().radial();
+    if (species < 0 || species >= descriptor_.parameters().n_species) {
+      throw std::invalid_argument("species must lie between 0 and n_species - 1");
+    }
+    const auto& radial = descriptor_.expansion().radial(species);
     const std::int64_t n_degrees = radial.l_max() + 1;
     const std::int64_t n_max = radial.n_max();
     Array<double> values({distances.shape(0), n_degrees, n_max});
@@ -133,19 +209,15 @@ class DescriptorHandle {
   }
 
  private:
-  Centers checked_centers(const StructuresHandle& structures, const Array<std::int64_t>& atoms,
-                          const Array<std::int64_t>& offsets) const {
+  Centers checked_centers(const StructuresHandle& structures, const CentersHandle& handle) const {
     const Structures& view = structures.view();
-    check_shape(offsets, "center offsets", {view.n_frames + 1});
-    const std::int64_t* begin = offsets.data();
-    check_shape(atoms, "center atoms", {begin[view.n_frames]});
+    const Centers centers = handle.view();
+    if (handle.n_frames() != view.n_frames) throw std::invalid_argument("centers must be those of the structures");
     for (std::int64_t frame = 0; frame < view.n_frames; ++frame) {
       const std::int64_t n_atoms = view.atom_offsets[frame + 1] - view.atom_offsets[frame];
-      if (begin[frame] > begin[frame + 1] || begin[0] != 0)
-        throw std::invalid_argument("center offsets must start at 0 and never fall");
-      for (std::int64_t center = begin[frame]; center < begin[frame + 1]; ++center) {
-        const std::int64_t atom = atoms.at(center);
-        if (atom < 0 || atom >= n_atoms) {
+      for (std::int64_t center = centers.offsets[frame]; center < centers.offsets[frame + 1]; ++center) {
+        const std::int64_t atom = centers.atoms[center];
+        if (atom < (centers.points == nullptr ? 0 : -1) || atom >= n_atoms) {
           throw std::invalid_argument("center " + std::to_string(atom) + " of frame " + std::to_string(frame) +
                                       " is not one of its " + std::to_string(n_atoms) + " atoms");
         }
@@ -156,27 +228,96 @@ class DescriptorHandle {
         throw std::invalid_argument("species must lie between 0 and n_species - 1");
       }
     }
-    return {atoms.data(), begin};
+    return centers;
   }
 
   DensityDescriptor<T> descriptor_;
 };
 
-DensityDescriptorParameters make_parameters(const std::string& kind, int n_species, const std::string& radial_basis,
-                                            double cutoff, int n_max, int l_max, double sigma,
-                                            const std::string& cutoff_function, double cutoff_width,
-                                            double center_weight, double accuracy, bool normalize,
-                                            const std::string& average) {
+/// An entry of the dictionary of parameters, which the Python layer makes.
+template <typename V>
+V get(const py::dict& dict, const char* name) {
+  if (!dict.contains(name)) throw std::invalid_argument(std::string("the parameters lack ") + name);
+  return dict[name].cast<V>();
+}
+
+/// The numbers of an array of any shape, and its shape; none for None.
+std::vector<double> numbers(const py::dict& dict, const char* name, std::vector<py::ssize_t>* shape = nullptr) {
+  const auto array = get<std::optional<Array<double>>>(dict, name);
+  if (!array) return {};
+  if (shape != nullptr) shape->assign(array->shape(), array->shape() + array->ndim());
+  return {array->data(), array->data() + array->size()};
+}
+
+DensityWeighting density_weighting(const py::dict& dict) {
+  DensityWeighting p;
+  p.name = get<std::string>(dict, "name");
+  const std::pair<const char*, double*> entries[] = {{"c", &p.c},
+                                                     {"d", &p.d},
+                                                     {"m", &p.m},
+                                                     {"r0", &p.r0},
+                                                     {"rate", &p.rate},
+                                                     {"scale", &p.scale},
+                                                     {"exponent", &p.exponent}};
+  for (const auto& [name, value] : entries) {
+    if (dict.contains(name)) *value = get<double>(dict, name);
+  }
+  p.w0 = get<std::optional<double>>(dict, "w0");
+  return p;
+}
+
+std::shared_ptr<const TabulatedFunctions> tabulated_functions(const std::optional<py::dict>& dict) {
+  if (!dict) return nullptr;
+  auto functions = std::make_shared<TabulatedFunctions>();
+  functions->quantity = get<std::string>(*dict, "quantity") == "expansion_integrals"
+                            ? TabulatedFunctions::Quantity::expansion_integrals
+                            : TabulatedFunctions::Quantity::radial_functions;
+  functions->breakpoints = numbers(*dict, "breakpoints");
+  functions->n_l = get<int>(*dict, "n_l");
+  functions->coefficients = numbers(*dict, "coefficients");
+  return functions;
+}
+
+RadialTableParameters table_parameters(const py::dict& dict) {
+  RadialTableParameters p;
+  p.basis.name = get<std::string>(dict, "radial_basis");
+  p.basis.cutoff = get<double>(dict, "cutoff");
+  p.basis.sigma = get<double>(dict, "sigma");
+  p.basis.n_max = get<int>(dict, "n_max");
+  p.basis.l_max = get<int>(dict, "l_max");
+  p.basis.tabulated = tabulated_functions(get<std::optional<py::dict>>(dict, "tabulated"));
+  std::vector<py::ssize_t> shape;
+  auto contraction = numbers(dict, "contraction", &shape);
+  if (!contraction.empty()) {
+    p.basis.contraction =
+        std::make_shared<RadialContraction>(RadialContraction{static_cast<int>(shape.at(2)), std::move(contraction)});
+  }
+  p.weight.cutoff_function = get<std::string>(dict, "cutoff_function");
+  p.weight.cutoff_width = get<double>(dict, "cutoff_width");
+  p.weight.reach = get<double>(dict, "reach");
+  p.weight.density_weighting = density_weighting(get<py::dict>(dict, "density_weighting"));
+  p.accuracy = get<double>(dict, "accuracy");
+  return p;
+}
+
+DensityDescriptorParameters descriptor_parameters(const py::dict& dict) {
   DensityDescriptorParameters p;
-  p.expansion.radial = {radial_basis, cutoff, sigma, n_max, l_max};
-  p.expansion.cutoff_function = cutoff_function;
-  p.expansion.cutoff_width = cutoff_width;
-  p.expansion.center_weight = center_weight;
-  p.expansion.accuracy = accuracy;
-  p.head = kind;
-  p.n_species = n_species;
-  p.normalize = normalize;
-  p.average = average_from_name(average);
+  p.expansion.tables.clear();
+  for (const auto& table : get<std::vector<py::dict>>(dict, "tables")) {
+    p.expansion.tables.push_back(table_parameters(table));
+  }
+  p.expansion.table_of_species = get<std::vector<int>>(dict, "table_of_species");
+  p.expansion.species_weights = get<std::vector<double>>(dict, "species_weights");
+  p.expansion.center_weight = get<double>(dict, "center_weight");
+  p.n_species = get<int>(dict, "n_species");
+  std::vector<py::ssize_t> shape;
+  p.species_mixing = numbers(dict, "species_mixing", &shape);
+  if (!p.species_mixing.empty()) p.n_channels = static_cast<int>(shape.at(0));
+  p.head.name = get<std::string>(dict, "kind");
+  p.head.tensor_matrices = numbers(dict, "tensor_matrices", &shape);
+  if (!p.head.tensor_matrices.empty()) p.head.n_tensor_features = static_cast<int>(shape.at(2));
+  p.normalize = get<bool>(dict, "normalize");
+  p.average = average_from_name(get<std::string>(dict, "average"));
   return p;
 }
 
@@ -184,34 +325,28 @@ template <typename T>
 void bind_descriptor(py::module_& module, const char* name) {
   using Handle = DescriptorHandle<T>;
   py::class_<Handle>(module, name)
-      .def(py::init([](const std::string& kind, int n_species, const std::string& radial_basis, double cutoff,
-                       int n_max, int l_max, double sigma, const std::string& cutoff_function, double cutoff_width,
-                       double center_weight, double accuracy, bool normalize, const std::string& average) {
-             const auto parameters =
-                 make_parameters(kind, n_species, radial_basis, cutoff, n_max, l_max, sigma, cutoff_function,
-                                 cutoff_width, center_weight, accuracy, normalize, average);
+      .def(py::init([](const py::dict& dict) {
+             const auto parameters = descriptor_parameters(dict);
              const GilRelease release;
              return std::make_unique<Handle>(parameters);
            }),
-           py::kw_only(), py::arg("kind"), py::arg("n_species"), py::arg("radial_basis"), py::arg("cutoff"),
-           py::arg("n_max"), py::arg("l_max"), py::arg("sigma"), py::arg("cutoff_function"), py::arg("cutoff_width"),
-           py::arg("center_weight"), py::arg("accuracy"), py::arg("normalize"), py::arg("average"))
+           py::arg("parameters"))
       .def_property_readonly("n_features", &Handle::n_features)
+      .def_property_readonly("n_channels", &Handle::n_channels)
+      .def_property_readonly("mixes_species", &Handle::mixes_species)
+      .def_property_readonly("n_max", &Handle::n_max)
       .def_property_readonly("table_error", &Handle::table_error)
-      .def("transform", &Handle::transform, py::arg("structures"), py::arg("center_atoms").noconvert(),
-           py::arg("center_offsets").noconvert(), py::arg("out").noconvert() = py::none())
-      .def("transform_sparse", &Handle::transform_sparse, py::arg("structures"), py::arg("center_atoms").noconvert(),
-           py::arg("center_offsets").noconvert())
-      .def("vjp", &Handle::vjp, py::arg("structures"), py::arg("center_atoms").noconvert(),
-           py::arg("center_offsets").noconvert(), py::arg("cotangent").noconvert())
-      .def("jvp", &Handle::jvp, py::arg("structures"), py::arg("center_atoms").noconvert(),
-           py::arg("center_offsets").noconvert(), py::arg("positions").noconvert(), py::arg("strain").noconvert())
-      .def("jacobian_layout", &Handle::jacobian_layout, py::arg("structures"), py::arg("center_atoms").noconvert(),
-           py::arg("center_offsets").noconvert())
-      .def("jacobian", &Handle::jacobian, py::arg("structures"), py::arg("center_atoms").noconvert(),
-           py::arg("center_offsets").noconvert(), py::arg("layout"), py::arg("values").noconvert(),
-           py::arg("strain").noconvert())
-      .def("radial_functions", &Handle::radial_functions, py::arg("distances").noconvert());
+      .def_property_readonly("table_bytes", &Handle::table_bytes)
+      .def("transform", &Handle::transform, py::arg("structures"), py::arg("centers"),
+           py::arg("out").noconvert() = py::none())
+      .def("transform_sparse", &Handle::transform_sparse, py::arg("structures"), py::arg("centers"))
+      .def("vjp", &Handle::vjp, py::arg("structures"), py::arg("centers"), py::arg("cotangent").noconvert())
+      .def("jvp", &Handle::jvp, py::arg("structures"), py::arg("centers"), py::arg("positions").noconvert(),
+           py::arg("points").noconvert(), py::arg("strain").noconvert())
+      .def("jacobian_layout", &Handle::jacobian_layout, py::arg("structures"), py::arg("centers"))
+      .def("jacobian", &Handle::jacobian, py::arg("structures"), py::arg("centers"), py::arg("layout"),
+           py::arg("values").noconvert(), py::arg("strain").noconvert())
+      .def("radial_functions", &Handle::radial_functions, py::arg("distances").noconvert(), py::arg("species"));
 }
 
 }  // namespace
@@ -220,6 +355,13 @@ void bind_descriptors(py::module_& module) {
   const auto array_of = [](const std::vector<std::int64_t>& values) {
     return Array<std::int64_t>(static_cast<py::ssize_t>(values.size()), values.data());
   };
+  module.def("feature_head_names", &feature_head_names);
+  module.def("density_weighting_names", &density_weighting_names);
+  py::class_<CentersHandle>(module, "Centers")
+      .def(py::init<Array<std::int64_t>, Array<std::int64_t>, std::optional<Array<double>>,
+                    std::optional<Array<std::int64_t>>>(),
+           py::arg("atoms").noconvert(), py::arg("offsets").noconvert(), py::arg("points").noconvert() = py::none(),
+           py::arg("row_offsets").noconvert() = py::none());
   py::class_<JacobianLayoutHandle>(module, "JacobianLayout")
       .def_property_readonly("n_groups", [](const JacobianLayoutHandle& self) { return self.layout.groups.size(); })
       .def("species",

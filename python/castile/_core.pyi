@@ -1,6 +1,6 @@
 """Types of the compiled core, written by hand; CI compares them with the module (mypy.stubtest)."""
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,19 @@ def neighbor_list(
 
 # Descriptors.
 def radial_basis_names() -> list[str]: ...
+def feature_head_names() -> list[str]: ...
+def density_weighting_names() -> list[str]: ...
+
+class Centers:
+    """Centers per frame, atoms or points, and the runs of them that make averaged rows; keeps the arrays."""
+
+    def __init__(
+        self,
+        atoms: _Int64,
+        offsets: _Int64,
+        points: _Float64 | None = None,
+        row_offsets: _Int64 | None = None,
+    ) -> None: ...
 
 class JacobianLayout:
     """Where the blocks of an explicit Jacobian go."""
@@ -73,73 +86,54 @@ class JacobianLayout:
 _Float = TypeVar("_Float", np.float32, np.float64)
 
 class _DensityDescriptor(Generic[_Float]):
-    """A descriptor for arrays of one precision; centers are atoms and their offsets per frame."""
+    """A descriptor for arrays of one precision."""
 
-    def __init__(
-        self,
-        *,
-        kind: str,
-        n_species: int,
-        radial_basis: str,
-        cutoff: float,
-        n_max: int,
-        l_max: int,
-        sigma: float,
-        cutoff_function: str,
-        cutoff_width: float,
-        center_weight: float,
-        accuracy: float,
-        normalize: bool,
-        average: str,
-    ) -> None: ...
+    def __init__(self, parameters: dict[str, Any]) -> None: ...
     @property
     def n_features(self) -> int: ...
     @property
+    def n_channels(self) -> int: ...
+    @property
+    def mixes_species(self) -> bool: ...
+    @property
+    def n_max(self) -> int: ...
+    @property
     def table_error(self) -> float: ...
+    @property
+    def table_bytes(self) -> int: ...
     def transform(
-        self,
-        structures: Structures,
-        center_atoms: _Int64,
-        center_offsets: _Int64,
-        out: npt.NDArray[_Float] | None = None,
+        self, structures: Structures, centers: Centers, out: npt.NDArray[_Float] | None = None
     ) -> npt.NDArray[_Float]: ...
     def transform_sparse(
-        self, structures: Structures, center_atoms: _Int64, center_offsets: _Int64
+        self, structures: Structures, centers: Centers
     ) -> tuple[npt.NDArray[_Float], _Int64, _Int64]:
         """Return values, columns and row offsets."""
 
     def vjp(
-        self,
-        structures: Structures,
-        center_atoms: _Int64,
-        center_offsets: _Int64,
-        cotangent: npt.NDArray[_Float],
-    ) -> tuple[_Float64, _Float64]:
-        """Return the gradients of positions and strain."""
+        self, structures: Structures, centers: Centers, cotangent: npt.NDArray[_Float]
+    ) -> tuple[_Float64, _Float64, _Float64]:
+        """Return the gradients of positions, points (without rows if there are none) and strain."""
 
     def jvp(
         self,
         structures: Structures,
-        center_atoms: _Int64,
-        center_offsets: _Int64,
+        centers: Centers,
         positions: _Float64,
+        points: _Float64 | None,
         strain: _Float64,
     ) -> npt.NDArray[_Float]: ...
-    def jacobian_layout(
-        self, structures: Structures, center_atoms: _Int64, center_offsets: _Int64
-    ) -> JacobianLayout: ...
+    def jacobian_layout(self, structures: Structures, centers: Centers) -> JacobianLayout: ...
     def jacobian(
         self,
         structures: Structures,
-        center_atoms: _Int64,
-        center_offsets: _Int64,
+        centers: Centers,
         layout: JacobianLayout,
         values: list[npt.NDArray[_Float]],
         strain: npt.NDArray[_Float] | None,
     ) -> None:
         """Fill arrays of the caller's, one per group of the layout."""
 
-    def radial_functions(self, distances: _Float64) -> tuple[_Float64, _Float64]: ...
+    def radial_functions(self, distances: _Float64, species: int) -> tuple[_Float64, _Float64]: ...
 
 class DensityDescriptor(_DensityDescriptor[np.float64]): ...
 class DensityDescriptorF32(_DensityDescriptor[np.float32]): ...

@@ -14,10 +14,12 @@
 #include "castile/math/spherical_harmonics.hpp"
 #include "castile/parallel.hpp"
 
+#include "castile/descriptors/feature_head.hpp"
+
 namespace castile::test {
 
 /// Every name that `make_feature_head` knows.
-inline const std::vector<std::string> feature_heads = {"spherical_expansion", "radial_spectrum", "power_spectrum"};
+inline const std::vector<std::string> feature_heads = castile::feature_head_names();
 
 inline std::vector<double> random_numbers(std::size_t n, unsigned seed, double low = -1.0, double high = 1.0) {
   std::mt19937 generator(seed);
@@ -25,6 +27,16 @@ inline std::vector<double> random_numbers(std::size_t n, unsigned seed, double l
   std::vector<double> numbers(n);
   for (double& number : numbers) number = uniform(generator);
   return numbers;
+}
+
+/// Parameters of a head; "tensor_spectrum" gets five features per degree and random matrices.
+inline FeatureHeadParameters head_parameters(const std::string& name, int n_channels, int n_max, int l_max) {
+  FeatureHeadParameters p{name, n_channels, n_max, l_max, 0, {}};
+  if (name == "tensor_spectrum") {
+    p.n_tensor_features = 5;
+    p.tensor_matrices = random_numbers(static_cast<std::size_t>(2 * (l_max + 1) * 5 * n_channels * n_max), 99);
+  }
+  return p;
 }
 
 inline std::vector<std::array<double, 3>> random_directions(std::size_t n, unsigned seed) {

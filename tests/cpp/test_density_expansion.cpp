@@ -24,8 +24,9 @@ using castile::test::random_numbers;
 
 DensityExpansionParameters parameters(int n_max, int l_max) {
   DensityExpansionParameters p;
-  p.radial = {"gto", 4.0, 0.5, n_max, l_max};
-  p.accuracy = 1e-10;
+  p.tables[0].basis = {"gto", 4.0, 0.5, n_max, l_max};
+  p.tables[0].weight.reach = 4.0;
+  p.tables[0].accuracy = 1e-10;
   return p;
 }
 
@@ -72,8 +73,8 @@ struct Expanded {
   Coefficients<T> c;
 
   Expanded(const DensityExpansion<T>& expansion_, const Neighborhood& atoms) : expansion(expansion_) {
-    expansion.make_environment(atoms.pairs, 0, atoms.pairs.size(), atoms.species.data(), atoms.n_species,
-                               atoms.own_species, environment, scratch);
+    expansion.make_environment(atoms.pairs, 0, atoms.pairs.size(), atoms.species.data(), atoms.own_species, environment,
+                               scratch);
     expansion.expand(environment, c, scratch);
   }
 
@@ -90,7 +91,7 @@ struct Expanded {
   }
 
   T coefficient(std::int32_t species, int lm, int n) const {
-    const auto channel = std::find(c.species.begin(), c.species.end(), species) - c.species.begin();
+    const auto channel = std::find(c.channels.begin(), c.channels.end(), species) - c.channels.begin();
     return c.channel(static_cast<int>(channel))[lm * c.stride() + n];
   }
 };
@@ -104,7 +105,7 @@ std::vector<long double> direct_sum(const DensityExpansion<T>& expansion, const 
   std::vector<double> R(n_max * static_cast<std::size_t>(layout.l_max + 1));
   std::vector<double> slopes(R.size());
   const auto add = [&](std::int32_t s, const std::vector<long double>& Y, int highest, double weight) {
-    const auto channel = std::find(layout.species.begin(), layout.species.end(), s) - layout.species.begin();
+    const auto channel = std::find(layout.channels.begin(), layout.channels.end(), s) - layout.channels.begin();
     for (int l = 0; l <= highest; ++l) {
       for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
         for (std::size_t n = 0; n < n_max; ++n) {
@@ -116,13 +117,13 @@ std::vector<long double> direct_sum(const DensityExpansion<T>& expansion, const 
   };
   for (std::size_t k = 0; k < atoms.pairs.D.size(); ++k) {
     const auto& D = atoms.pairs.D[k];
-    expansion.radial().evaluate(atoms.pairs.d[k], R.data(), slopes.data());
+    expansion.radial(0).evaluate(atoms.pairs.d[k], R.data(), slopes.data());
     add(atoms.species[k], castile::test::reference_harmonics<long double>(layout.l_max, D[0], D[1], D[2]), layout.l_max,
         1.0);
   }
   const double center_weight = expansion.parameters().center_weight;
   if (center_weight != 0.0) {
-    expansion.radial().evaluate(0.0, R.data(), slopes.data());
+    expansion.radial(0).evaluate(0.0, R.data(), slopes.data());
     add(atoms.own_species, castile::test::reference_harmonics<long double>(0, 0, 0, 1), 0, center_weight);
   }
   return sum;
@@ -136,7 +137,7 @@ TEST_CASE("coefficients are the sum over neighbors, for every number of function
     const int l_max = size.second;
     CAPTURE(n_max);
     CAPTURE(l_max);
-    const DensityExpansion<double> expansion(parameters(n_max, l_max));
+    const DensityExpansion<double> expansion(parameters(n_max, l_max), 5);
     for (const std::size_t n_neighbors : {std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{63},
                                           std::size_t{64}, std::size_t{65}, std::size_t{150}}) {
       CAPTURE(n_neighbors);
@@ -152,9 +153,9 @@ TEST_CASE("each species has its channel, and the center adds to its own") {
   for (const double center_weight : {1.0, 0.0, 0.3}) {
     DensityExpansionParameters p = parameters(6, 4);
     p.center_weight = center_weight;
-    const DensityExpansion<double> expansion(p);
+    const DensityExpansion<double> expansion(p, 5);
     const Expanded<double> result(expansion, atoms);
-    CHECK(result.c.species == std::vector<std::int32_t>{0, 1, 2});
+    CHECK(result.c.channels == std::vector<std::int32_t>{0, 1, 2});
     CHECK(castile::test::relative_difference(result.c.values, direct_sum(expansion, atoms, result.c)) < 1e-13);
   }
 }
@@ -164,14 +165,14 @@ TEST_CASE("only species that are present have channels") {
   atoms.add({1.0, 0.5, 0.2}, 3);
   atoms.add({-1.0, 0.5, 0.7}, 1);
   atoms.own_species = 4;
-  const DensityExpansion<double> expansion(parameters(4, 2));
-  CHECK(Expanded<double>(expansion, atoms).c.species == std::vector<std::int32_t>{1, 3, 4});
+  const DensityExpansion<double> expansion(parameters(4, 2), 5);
+  CHECK(Expanded<double>(expansion, atoms).c.channels == std::vector<std::int32_t>{1, 3, 4});
   atoms.own_species = -1;  // a point in space has no Gaussian of its own
-  CHECK(Expanded<double>(expansion, atoms).c.species == std::vector<std::int32_t>{1, 3});
+  CHECK(Expanded<double>(expansion, atoms).c.channels == std::vector<std::int32_t>{1, 3});
   DensityExpansionParameters p = parameters(4, 2);
   p.center_weight = 0.0;
-  const DensityExpansion<double> without_center(p);
-  CHECK(Expanded<double>(without_center, Neighborhood(0, 2, 1)).c.species.empty());
+  const DensityExpansion<double> without_center(p, 5);
+  CHECK(Expanded<double>(without_center, Neighborhood(0, 2, 1)).c.channels.empty());
 }
 
 TEST_CASE("float coefficients keep float precision") {
@@ -179,7 +180,7 @@ TEST_CASE("float coefficients keep float precision") {
   for (const auto& size : {std::pair{8, 6}, {3, 2}, {12, 9}, {4, 12}}) {
     const int n_max = size.first;
     const int l_max = size.second;
-    const DensityExpansion<float> expansion(parameters(n_max, l_max));
+    const DensityExpansion<float> expansion(parameters(n_max, l_max), 5);
     const Expanded<float> result(expansion, atoms);
     CHECK(castile::test::relative_difference(result.c.values, direct_sum(expansion, atoms, result.c)) <
           50 * static_cast<double>(std::numeric_limits<float>::epsilon()));
@@ -192,8 +193,8 @@ TEST_CASE("the jvp is the derivative along the pair vectors") {
   const double h = 1e-4;
   for (const double accuracy : {1e-10, 1e-4}) {  // of the same table, be it good or bad
     DensityExpansionParameters p = parameters(5, 5);
-    p.accuracy = accuracy;
-    const DensityExpansion<double> expansion(p);
+    p.tables[0].accuracy = accuracy;
+    const DensityExpansion<double> expansion(p, 5);
     Expanded<double> result(expansion, atoms);
     std::vector<double> numeric(result.c.values.size());
     for (const auto& [step, weight] : {std::pair{h, 8.0}, {-h, -8.0}, {2 * h, -1.0}, {-2 * h, 1.0}}) {
@@ -212,7 +213,7 @@ TEST_CASE_TEMPLATE("the vjp is the transpose of the jvp", T, double, float) {
     for (const std::size_t n_neighbors : {std::size_t{1}, std::size_t{9}, std::size_t{17}, std::size_t{140}}) {
       CAPTURE(n_max);
       CAPTURE(n_neighbors);
-      const DensityExpansion<T> expansion(parameters(n_max, l_max));
+      const DensityExpansion<T> expansion(parameters(n_max, l_max), 5);
       Expanded<T> result(expansion, Neighborhood(n_neighbors, 2, 21));
       const auto dD = random_numbers(3 * n_neighbors, 22);
       const auto c_dot = result.jvp(dD);
@@ -228,7 +229,7 @@ TEST_CASE_TEMPLATE("the vjp is the transpose of the jvp", T, double, float) {
 TEST_CASE("the terms of a pair give its part of the jvp") {
   Neighborhood atoms(20, 2, 31);
   atoms.add({0.0, 0.0, 0.0}, 1);
-  const DensityExpansion<double> expansion(parameters(5, 4));
+  const DensityExpansion<double> expansion(parameters(5, 4), 5);
   Expanded<double> result(expansion, atoms);
   const auto dD = random_numbers(63, 32);
   std::vector<double> sum(result.c.values.size(), 0.0);
@@ -254,7 +255,7 @@ TEST_CASE("the terms of a pair give its part of the jvp") {
 }
 
 TEST_CASE("an atom on top of the center adds to l = 0 alone, and its gradient to l = 1 alone") {
-  const DensityExpansion<double> expansion(parameters(4, 3));
+  const DensityExpansion<double> expansion(parameters(4, 3), 5);
   for (const double distance : {0.0, 1e-12}) {
     Neighborhood atoms(0, 2, 1);
     atoms.add({0.0, distance, 0.0}, 1);
@@ -292,14 +293,14 @@ TEST_CASE("an atom on top of the center adds to l = 0 alone, and its gradient to
 }
 
 TEST_CASE("results do not depend on what a thread's buffers were used for before") {
-  const DensityExpansion<double> expansion(parameters(8, 6));
+  const DensityExpansion<double> expansion(parameters(8, 6), 5);
   const Neighborhood small(5, 2, 41);
   Expanded<double> fresh(expansion, small);
   Expanded<double> used(expansion, Neighborhood(200, 3, 42));
   used.vjp(used.c.values, 200);
   used.jvp(random_numbers(600, 43));
-  expansion.make_environment(small.pairs, 0, small.pairs.size(), small.species.data(), small.n_species, 0,
-                             used.environment, used.scratch);
+  expansion.make_environment(small.pairs, 0, small.pairs.size(), small.species.data(), 0, used.environment,
+                             used.scratch);
   expansion.expand(used.environment, used.c, used.scratch);
   CHECK(used.c.values == fresh.c.values);
   const auto dD = random_numbers(15, 44);

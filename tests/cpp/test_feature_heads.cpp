@@ -20,6 +20,7 @@ using castile::Coefficients;
 using castile::ColumnRange;
 using castile::FeatureHead;
 using castile::make_feature_head;
+using castile::test::head_parameters;
 using castile::test::random_numbers;
 
 constexpr int n_species = 4;
@@ -29,7 +30,7 @@ template <typename T>
 Coefficients<T> random_coefficients(std::vector<std::int32_t> species, int n_max, int l_max, unsigned seed) {
   constexpr int lanes = static_cast<int>(32 / sizeof(T));
   Coefficients<T> c;
-  c.species = std::move(species);
+  c.channels = std::move(species);
   c.l_max = l_max;
   c.n_max = n_max;
   c.n_padded = (n_max + lanes - 1) / lanes * lanes;
@@ -44,35 +45,87 @@ Coefficients<T> random_coefficients(std::vector<std::int32_t> species, int n_max
 /// c_{q,lm}, zero for species without a channel.
 template <typename T>
 double coefficient(const Coefficients<T>& c, std::int32_t species, int lm, int n) {
-  const auto found = std::find(c.species.begin(), c.species.end(), species);
-  if (found == c.species.end()) return 0.0;
-  const auto channel = found - c.species.begin();
+  const auto found = std::find(c.channels.begin(), c.channels.end(), species);
+  if (found == c.channels.end()) return 0.0;
+  const auto channel = found - c.channels.begin();
   return static_cast<double>(c.values[static_cast<std::size_t>(lm * c.stride() + channel * c.n_padded + n)]);
+}
+
+/// Σ_m left_lm right_lm / √(2l+1).
+template <typename Left, typename Right>
+double contract(int l, const Left& left, const Right& right) {
+  double sum = 0.0;
+  for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) sum += left(lm) * right(lm);
+  return sum / std::sqrt(2.0 * l + 1.0);
+}
+
+/// One block of a power spectrum, (l, n, k); of like channels with n <= k alone.
+template <typename T>
+void append_pairs(const Coefficients<T>& c, std::int32_t a, std::int32_t b, std::vector<double>& row) {
+  for (int l = 0; l <= c.l_max; ++l) {
+    for (int n = 0; n < c.n_max; ++n) {
+      for (int k = a == b ? n : 0; k < c.n_max; ++k) {
+        const double factor = a == b && n == k ? 1.0 : std::sqrt(2.0);
+        row.push_back(factor * contract(
+                                   l, [&](int lm) { return coefficient(c, a, lm, n); },
+                                   [&](int lm) { return coefficient(c, b, lm, k); }));
+      }
+    }
+  }
+}
+
+template <typename T>
+std::vector<double> expected_tensor_spectrum(const Coefficients<T>& c) {
+  const auto p = head_parameters("tensor_spectrum", n_species, c.n_max, c.l_max);
+  std::vector<double> row;
+  for (int l = 0; l <= c.l_max; ++l) {
+    for (int k = 0; k < p.n_tensor_features; ++k) {
+      const auto mixed = [&](int side, int lm) {
+        double sum = 0.0;
+        for (std::int32_t a = 0; a < n_species; ++a) {
+          for (int n = 0; n < c.n_max; ++n) {
+            const auto entry =
+                ((side * (c.l_max + 1) + l) * p.n_tensor_features + k) * n_species * c.n_max + a * c.n_max + n;
+            sum += p.tensor_matrices[static_cast<std::size_t>(entry)] * coefficient(c, a, lm, n);
+          }
+        }
+        return sum;
+      };
+      row.push_back(contract(l, [&](int lm) { return mixed(0, lm); }, [&](int lm) { return mixed(1, lm); }));
+    }
+  }
+  return row;
 }
 
 /// The row that the head's documentation promises, in its order.
 template <typename T>
 std::vector<double> expected_row(const std::string& name, const Coefficients<T>& c) {
+  if (name == "tensor_spectrum") return expected_tensor_spectrum(c);
   std::vector<double> row;
+  const int n_lm = (c.l_max + 1) * (c.l_max + 1);
   for (std::int32_t a = 0; a < n_species; ++a) {
-    if (name == "radial_spectrum") {
-      for (int n = 0; n < c.n_max; ++n) row.push_back(coefficient(c, a, 0, n));
-    } else if (name == "spherical_expansion") {
-      for (int n = 0; n < c.n_max; ++n) {
-        for (int lm = 0; lm < (c.l_max + 1) * (c.l_max + 1); ++lm) row.push_back(coefficient(c, a, lm, n));
+    if (name == "power_spectrum") {
+      for (std::int32_t b = a; b < n_species; ++b) append_pairs(c, a, b, row);
+    } else if (name == "crossover_spectrum") {
+      append_pairs(c, a, a, row);
+    } else if (name == "total_spectrum") {
+      const auto total = [&](int lm, int n) {
+        double sum = 0.0;
+        for (std::int32_t b = 0; b < n_species; ++b) sum += coefficient(c, b, lm, n);
+        return sum;
+      };
+      for (int l = 0; l <= c.l_max; ++l) {
+        for (int n = 0; n < c.n_max; ++n) {
+          for (int k = 0; k < c.n_max; ++k) {
+            row.push_back(
+                contract(l, [&](int lm) { return coefficient(c, a, lm, n); }, [&](int lm) { return total(lm, k); }));
+          }
+        }
       }
     } else {
-      for (std::int32_t b = a; b < n_species; ++b) {
-        for (int l = 0; l <= c.l_max; ++l) {
-          for (int n = 0; n < c.n_max; ++n) {
-            for (int k = a == b ? n : 0; k < c.n_max; ++k) {
-              double sum = 0.0;
-              for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
-                sum += coefficient(c, a, lm, n) * coefficient(c, b, lm, k);
-              }
-              row.push_back(sum / std::sqrt(2.0 * l + 1.0) * (a == b && n == k ? 1.0 : std::sqrt(2.0)));
-            }
-          }
+      for (int n = 0; n < c.n_max; ++n) {
+        for (int lm = 0; lm < (name == "radial_spectrum" ? 1 : n_lm); ++lm) {
+          row.push_back(coefficient(c, a, lm, n));
         }
       }
     }
@@ -84,14 +137,16 @@ template <typename T>
 std::vector<T> forward(const FeatureHead<T>& head, const Coefficients<T>& c) {
   // Full of NaN before: the head must write every column.
   std::vector<T> row(static_cast<std::size_t>(head.n_features()), std::numeric_limits<T>::quiet_NaN());
-  head.forward(c, row.data());
+  typename FeatureHead<T>::Scratch scratch;
+  head.forward(c, row.data(), scratch);
   return row;
 }
 
 template <typename T>
 std::vector<T> jvp(const FeatureHead<T>& head, const Coefficients<T>& c, const std::vector<T>& c_dot) {
   std::vector<T> row(static_cast<std::size_t>(head.n_features()), std::numeric_limits<T>::quiet_NaN());
-  head.jvp(c, c_dot, row.data());
+  typename FeatureHead<T>::Scratch scratch;
+  head.jvp(c, c_dot, row.data(), scratch);
   return row;
 }
 
@@ -122,7 +177,7 @@ void for_each_head(const Body& body) {
 TEST_CASE_TEMPLATE("rows have the documented entries in the documented order", T, double, float) {
   const double bound = 20 * static_cast<double>(std::numeric_limits<T>::epsilon());
   for_each_head([&](const std::string& name, int n_max, int l_max) {
-    const auto head = make_feature_head<T>(name, n_species, n_max, l_max);
+    const auto head = make_feature_head<T>(head_parameters(name, n_species, n_max, l_max));
     for (const auto& species : environments) {
       const auto c = random_coefficients<T>(species, n_max, l_max, 1);
       CHECK(castile::test::relative_difference(forward(*head, c), expected_row(name, c)) < bound);
@@ -133,7 +188,7 @@ TEST_CASE_TEMPLATE("rows have the documented entries in the documented order", T
 TEST_CASE("dot products of power spectra are those of the full tensor") {
   const int n_max = 5;
   const int l_max = 3;
-  const auto head = make_feature_head<double>("power_spectrum", n_species, n_max, l_max);
+  const auto head = make_feature_head<double>(head_parameters("power_spectrum", n_species, n_max, l_max));
   const auto a = random_coefficients<double>({0, 1, 2, 3}, n_max, l_max, 2);
   const auto b = random_coefficients<double>({1, 3}, n_max, l_max, 3);
   double full = 0.0;
@@ -156,7 +211,7 @@ TEST_CASE("dot products of power spectra are those of the full tensor") {
 TEST_CASE_TEMPLATE("a head's jvp is its derivative", T, double, float) {
   const double bound = 50 * static_cast<double>(std::numeric_limits<T>::epsilon());
   for_each_head([&](const std::string& name, int n_max, int l_max) {
-    const auto head = make_feature_head<T>(name, n_species, n_max, l_max);
+    const auto head = make_feature_head<T>(head_parameters(name, n_species, n_max, l_max));
     for (const auto& species : environments) {
       const auto c = random_coefficients<T>(species, n_max, l_max, 4);
       const auto c_dot = random_coefficients<T>(species, n_max, l_max, 5).values;
@@ -181,7 +236,7 @@ TEST_CASE_TEMPLATE("a head's jvp is its derivative", T, double, float) {
 TEST_CASE_TEMPLATE("a head's vjp is the transpose of its jvp", T, double, float) {
   const double bound = 20 * static_cast<double>(std::numeric_limits<T>::epsilon());
   for_each_head([&](const std::string& name, int n_max, int l_max) {
-    const auto head = make_feature_head<T>(name, n_species, n_max, l_max);
+    const auto head = make_feature_head<T>(head_parameters(name, n_species, n_max, l_max));
     for (const auto& species : environments) {
       const auto c = random_coefficients<T>(species, n_max, l_max, 6);
       const auto c_dot = random_coefficients<T>(species, n_max, l_max, 7).values;
@@ -189,7 +244,8 @@ TEST_CASE_TEMPLATE("a head's vjp is the transpose of its jvp", T, double, float)
       std::vector<T> grad_row;
       for (const double g : random_numbers(row_dot.size(), 8)) grad_row.push_back(static_cast<T>(g));
       std::vector<T> grad_c(3, T(99));  // left from another call
-      head->vjp(c, grad_row.data(), grad_c);
+      typename FeatureHead<T>::Scratch scratch;
+      head->vjp(c, grad_row.data(), grad_c, scratch);
       REQUIRE(grad_c.size() == c.values.size());
       const double scale =
           std::sqrt(castile::test::dot(grad_row, grad_row) * castile::test::dot(row_dot, row_dot)) + 1e-300;
@@ -200,10 +256,10 @@ TEST_CASE_TEMPLATE("a head's vjp is the transpose of its jvp", T, double, float)
 
 TEST_CASE("columns outside those of the present species are zero") {
   for_each_head([&](const std::string& name, int n_max, int l_max) {
-    const auto head = make_feature_head<double>(name, n_species, n_max, l_max);
+    const auto head = make_feature_head<double>(head_parameters(name, n_species, n_max, l_max));
     for (const auto& species : environments) {
       const auto row = forward(*head, random_coefficients<double>(species, n_max, l_max, 9));
-      const auto columns = columns_in(head->columns_of_species(species));
+      const auto columns = columns_in(head->columns_of_channels(species));
       CHECK(std::is_sorted(columns.begin(), columns.end()));
       CHECK(std::adjacent_find(columns.begin(), columns.end()) == columns.end());
       std::vector<bool> listed(row.size(), false);
@@ -212,7 +268,7 @@ TEST_CASE("columns outside those of the present species are zero") {
       bool filled_inside = true;
       for (std::size_t k = 0; k < row.size(); ++k) {
         zero_outside = zero_outside && (listed[k] || row[k] == 0.0);
-        filled_inside = filled_inside && (!listed[k] || row[k] != 0.0);
+        filled_inside = filled_inside && (!listed[k] || row[k] != 0.0 || species.empty());
       }
       CHECK(zero_outside);
       CHECK(filled_inside);
@@ -220,13 +276,36 @@ TEST_CASE("columns outside those of the present species are zero") {
   });
 }
 
+/// The change of the coefficients that one neighbor makes along an axis, with its weights in the channels.
+template <typename T>
+std::vector<T> change_of_pair(const Coefficients<T>& c, const castile::PairTerms<T>& terms,
+                              const std::vector<T>& weights, std::size_t axis) {
+  const auto n_lm = static_cast<std::size_t>(castile::n_lm(c.l_max));
+  std::vector<T> c_dot(c.values.size(), T(0));
+  for (int l = 0; l <= c.l_max; ++l) {
+    for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
+      for (int channel = 0; channel < c.n_channels(); ++channel) {
+        for (int n = 0; n < c.n_max; ++n) {
+          const auto entry = static_cast<std::size_t>(lm * c.stride() + channel * c.n_padded + n);
+          const int radial = l * c.n_padded + n;
+          c_dot[entry] = weights[static_cast<std::size_t>(channel)] *
+                         (terms.dR[radial] * terms.u[axis] * terms.h[lm] +
+                          terms.R[radial] * terms.h[(axis + 1) * n_lm + static_cast<std::size_t>(lm)]);
+        }
+      }
+    }
+  }
+  return c_dot;
+}
+
 TEST_CASE_TEMPLATE("a pair's Jacobian is the jvp along its part of the coefficients", T, double, float) {
-  const double bound = 30 * static_cast<double>(std::numeric_limits<T>::epsilon());
+  const double bound = 50 * static_cast<double>(std::numeric_limits<T>::epsilon());
   for_each_head([&](const std::string& name, int n_max, int l_max) {
-    const auto head = make_feature_head<T>(name, n_species, n_max, l_max);
+    const auto head = make_feature_head<T>(head_parameters(name, n_species, n_max, l_max));
     const int n_lm = castile::n_lm(l_max);
-    for (const auto& species : environments) {
-      const auto c = random_coefficients<T>(species, n_max, l_max, 10);
+    typename FeatureHead<T>::Scratch scratch;
+    const auto check = [&](const Coefficients<T>& c, const std::vector<T>& weights, int only,
+                           const std::vector<std::int64_t>& columns) {
       // Any numbers will do for the radial functions and harmonics, if Y_00 is constant.
       const auto R = random_coefficients<T>({0}, n_max, l_max, 11).values;
       const auto dR = random_coefficients<T>({0}, n_max, l_max, 12).values;
@@ -235,37 +314,42 @@ TEST_CASE_TEMPLATE("a pair's Jacobian is the jvp along its part of the coefficie
         h.push_back(static_cast<T>(value));
       for (std::size_t axis = 1; axis < 4; ++axis) h[axis * static_cast<std::size_t>(n_lm)] = T(0);
       const castile::PairTerms<T> terms{R.data(), dR.data(), h.data(), {T(0.48), T(-0.6), T(0.64)}};
-      for (std::size_t channel = 0; channel < species.size(); ++channel) {
-        const auto columns = columns_in(head->columns_of_neighbor(species[channel]));
-        CHECK(std::is_sorted(columns.begin(), columns.end()));
-        std::vector<T> block(3 * columns.size(), std::numeric_limits<T>::quiet_NaN());
-        typename FeatureHead<T>::Scratch scratch;
-        head->pair_jacobian(c, terms, static_cast<int>(channel), scratch, block.data());
-        for (std::size_t axis = 0; axis < 3; ++axis) {
-          std::vector<T> c_dot(c.values.size(), T(0));
-          for (int l = 0; l <= l_max; ++l) {
-            for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
-              for (int n = 0; n < n_max; ++n) {
-                const auto entry =
-                    static_cast<std::size_t>(lm * c.stride() + static_cast<int>(channel) * c.n_padded + n);
-                const auto radial = static_cast<std::size_t>(l * c.n_padded + n);
-                const auto gradient = (axis + 1) * static_cast<std::size_t>(n_lm) + static_cast<std::size_t>(lm);
-                c_dot[entry] = dR[radial] * terms.u[axis] * h[static_cast<std::size_t>(lm)] + R[radial] * h[gradient];
-              }
-            }
-          }
-          const auto expected = jvp(*head, c, c_dot);
-          std::vector<T> scattered(expected.size(), T(0));
-          for (std::size_t k = 0; k < columns.size(); ++k) {
-            scattered[static_cast<std::size_t>(columns[k])] = block[axis * columns.size() + k];
-          }
-          CHECK(castile::test::relative_difference(scattered, expected) < bound);
+      CHECK(std::is_sorted(columns.begin(), columns.end()));
+      std::vector<T> block(3 * columns.size(), std::numeric_limits<T>::quiet_NaN());
+      head->prepare_center(c, scratch);
+      head->pair_jacobian(c, terms, {weights.data(), only}, scratch, block.data());
+      for (std::size_t axis = 0; axis < 3; ++axis) {
+        const auto expected = jvp(*head, c, change_of_pair(c, terms, weights, axis));
+        std::vector<T> scattered(expected.size(), T(0));
+        for (std::size_t k = 0; k < columns.size(); ++k) {
+          scattered[static_cast<std::size_t>(columns[k])] = block[axis * columns.size() + k];
         }
+        CHECK(castile::test::relative_difference(scattered, expected) < bound);
+      }
+    };
+    for (const auto& species : environments) {
+      const auto c = random_coefficients<T>(species, n_max, l_max, 10);
+      for (std::size_t channel = 0; channel < species.size(); ++channel) {
+        std::vector<T> one_hot(species.size(), T(0));
+        one_hot[channel] = T(1);
+        check(c, one_hot, static_cast<int>(channel), columns_in(head->columns_touched_by(species[channel])));
       }
     }
+    // A neighbor of mixed channels, one of which it does not touch.
+    check(random_coefficients<T>({0, 1, 2, 3}, n_max, l_max, 10), {T(0.7), T(-0.4), T(0), T(1.3)}, -1,
+          columns_in({{0, head->n_features()}}));
   });
 }
 
 TEST_CASE("an unknown head is refused") {
-  CHECK_THROWS_AS(make_feature_head<double>("bispectrum of order 9", 1, 4, 4), std::invalid_argument);
+  CHECK_THROWS_AS(make_feature_head<double>(head_parameters("bispectrum of order 9", 1, 4, 4)), std::invalid_argument);
+}
+
+TEST_CASE("matrices of a wrong size are refused") {
+  auto p = head_parameters("tensor_spectrum", 2, 3, 1);
+  p.tensor_matrices.pop_back();
+  CHECK_THROWS_AS(make_feature_head<double>(p), std::invalid_argument);
+  p.n_tensor_features = 0;
+  p.tensor_matrices.clear();
+  CHECK_THROWS_AS(make_feature_head<double>(p), std::invalid_argument);
 }

@@ -14,158 +14,13 @@
 
 namespace castile {
 
-/// A run of centers of one frame: the unit of parallel work. Its size depends on the frame alone, never on the
-/// threads or on the other frames, so that partial sums over items have the same bits for any batch.
+/// A run of centers of one frame and, with averages, of one row: the unit of parallel work. Its size depends on the
+/// frame alone, never on the threads or on the other frames, so that partial sums have the same bits for any batch.
 struct CenterBlock {
-  std::int64_t index;
   std::int64_t frame;
+  std::int64_t row;    ///< that the centers are averaged to; without averages that of the first
   std::int64_t first;  ///< centers, counted over all frames
   std::int64_t last;
-};
-
-template <typename T>
-class DensityDescriptor<T>::Batch {
- public:
-  Batch(const Structures& structures, const Centers& centers, double cutoff, std::int64_t block_size)
-      : structures_(structures), centers_(centers) {
-    searches_.resize(static_cast<std::size_t>(structures.n_frames));
-    frame_blocks_.push_back(0);
-    for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
-      for (std::int64_t first = centers.offsets[frame]; first < centers.offsets[frame + 1]; first += block_size) {
-        blocks_.push_back({static_cast<std::int64_t>(blocks_.size()), frame, first,
-                           std::min(first + block_size, centers.offsets[frame + 1])});
-      }
-      frame_blocks_.push_back(static_cast<std::int64_t>(blocks_.size()));
-    }
-    cutoff_.cutoff = cutoff;
-    parallel_for(structures.n_frames, [&] {
-      return [&](std::int64_t frame) {
-        const auto [first, last] = blocks_of_frame(frame);
-        if (last - first > 1) searches_[static_cast<std::size_t>(frame)] = make_search(frame);
-      };
-    });
-  }
-
-  const Structures& structures() const { return structures_; }
-  std::int64_t n_frames() const { return structures_.n_frames; }
-  std::int64_t n_centers(std::int64_t frame) const { return centers_.offsets[frame + 1] - centers_.offsets[frame]; }
-  std::int64_t first_center(std::int64_t frame) const { return centers_.offsets[frame]; }
-  std::int64_t atom(std::int64_t center) const { return centers_.atoms[center]; }
-  const std::vector<CenterBlock>& blocks() const { return blocks_; }
-  /// Blocks of a frame, half open.
-  std::pair<std::int64_t, std::int64_t> blocks_of_frame(std::int64_t frame) const {
-    return {frame_blocks_[static_cast<std::size_t>(frame)], frame_blocks_[static_cast<std::size_t>(frame) + 1]};
-  }
-  const std::int32_t* species(std::int64_t frame) const {
-    return structures_.species + structures_.atom_offsets[frame];
-  }
-  /// The search that the blocks of a large frame share; null for frames of one block, whose worker makes its own.
-  const NeighborSearch* shared_search(std::int64_t frame) const {
-    return searches_[static_cast<std::size_t>(frame)].get();
-  }
-  std::unique_ptr<const NeighborSearch> make_search(std::int64_t frame) const {
-    return std::make_unique<const NeighborSearch>(structures_[frame], cutoff_);
-  }
-
-  /// Runs body(worker, block, center) over all centers, those of a block in order on one thread.
-  template <typename Body>
-  void for_each_center(const DensityDescriptor& descriptor, const Body& body) const {
-    parallel_for(static_cast<std::int64_t>(blocks_.size()), [&] {
-      return [this, &body, worker = std::make_shared<Worker>(descriptor)](std::int64_t index) {
-        const CenterBlock& block = blocks_[static_cast<std::size_t>(index)];
-        for (std::int64_t center = block.first; center < block.last; ++center) body(*worker, block, center);
-      };
-    });
-  }
-
-  /// Writes, for each frame, the mean over its centers of what add(worker, block, center, sum) adds to
-  /// sum[0..size); zero for frames without centers. Blocks are summed in order.
-  template <typename Add>
-  void average_over_centers(const DensityDescriptor& descriptor, std::int64_t size, T* means, const Add& add) const {
-    std::vector<std::vector<T>> sums(blocks_.size());
-    for_each_center(descriptor, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
-      auto& sum = sums[static_cast<std::size_t>(block.index)];
-      sum.resize(static_cast<std::size_t>(size), T(0));
-      add(worker, block, center, sum.data());
-    });
-    for (std::int64_t frame = 0; frame < n_frames(); ++frame) {
-      T* mean = means + frame * size;
-      std::fill_n(mean, size, T(0));
-      const auto [first, last] = blocks_of_frame(frame);
-      for (std::int64_t index = first; index < last; ++index) {
-        const auto& sum = sums[static_cast<std::size_t>(index)];
-        for (std::int64_t k = 0; k < size; ++k) mean[k] += sum[static_cast<std::size_t>(k)];
-      }
-      const auto n = static_cast<T>(std::max<std::int64_t>(n_centers(frame), 1));
-      for (std::int64_t k = 0; k < size; ++k) mean[k] /= n;
-    }
-  }
-
-  /// Runs body(worker, frame) over all frames that have centers.
-  template <typename Body>
-  void for_each_frame(const DensityDescriptor& descriptor, const Body& body) const {
-    parallel_for(n_frames(), [&] {
-      return [this, &body, worker = std::make_shared<Worker>(descriptor)](std::int64_t frame) {
-        if (n_centers(frame) > 0) body(*worker, frame);
-      };
-    });
-  }
-
- private:
-  Structures structures_;
-  Centers centers_;
-  PairCutoff cutoff_;
-  std::vector<std::unique_ptr<const NeighborSearch>> searches_;
-  std::vector<CenterBlock> blocks_;
-  std::vector<std::int64_t> frame_blocks_;
-};
-
-/// One thread's buffers, and the steps that it takes for one center.
-template <typename T>
-struct DensityDescriptor<T>::Worker {
-  explicit Worker(const DensityDescriptor& owner) : descriptor(owner) {}
-
-  const DensityDescriptor& descriptor;
-  std::unique_ptr<const NeighborSearch> own_search;
-  std::int64_t own_frame = -1;
-  PairBuffer pairs;
-  Environment<T> environment;
-  ExpansionScratch<T> scratch;
-  typename FeatureHead<T>::Scratch head_scratch;
-  Coefficients<T> c;
-  Coefficients<T> c_dot;
-  std::vector<T> row, row_dot;
-  std::vector<T> grad_c;
-  std::vector<double> pair_vectors;
-
-  /// Puts the neighbors of a center into `pairs`.
-  void find_pairs(const Batch& batch, std::int64_t frame, std::int64_t center) {
-    const NeighborSearch* search = batch.shared_search(frame);
-    if (search == nullptr) {
-      if (own_frame != frame) own_search = batch.make_search(frame);
-      own_frame = frame;
-      search = own_search.get();
-    }
-    pairs.clear();
-    search->append_neighbors(batch.atom(center), pairs);
-  }
-
-  /// Finds the neighbors of a center and sorts them for the kernels.
-  void find_environment(const Batch& batch, std::int64_t frame, std::int64_t center) {
-    const std::int64_t atom = batch.atom(center);
-    find_pairs(batch, frame, center);
-    descriptor.expansion_.make_environment(pairs, 0, pairs.size(), batch.species(frame),
-                                           descriptor.parameters_.n_species, batch.species(frame)[atom], environment,
-                                           scratch);
-  }
-
-  void expand(const Batch& batch, std::int64_t frame, std::int64_t center) {
-    find_environment(batch, frame, center);
-    descriptor.expansion_.expand(environment, c, scratch);
-  }
-
-  /// Puts the normalised features of the expanded center into `row` and returns the norm they had.
-  double unit_row();
 };
 
 /// The norm of a row; the sum runs in double precision.
@@ -198,45 +53,235 @@ void project_tangent(const T* unit_row, double length, std::int64_t size, T* tan
   }
 }
 
+/// Adds values in the layout of `c`, which has some channels, to a sum that has all.
 template <typename T>
-double DensityDescriptor<T>::Worker::unit_row() {
-  row.resize(static_cast<std::size_t>(descriptor.n_features()));
-  descriptor.head_->forward(c, row.data());
-  return normalize_row(row.data(), descriptor.n_features());
-}
-
-/// Adds values in the layout of `c`, whose channels are some species, to a sum in the layout of all species.
-template <typename T>
-void add_to_all_channels(const Coefficients<T>& c, const std::vector<T>& values, const Coefficients<T>& layout,
-                         T* sum) {
+void add_to_all_channels(const Coefficients<T>& c, const std::vector<T>& values, const Coefficients<T>& all, T* sum) {
   const int n_rows = (c.l_max + 1) * (c.l_max + 1);
   for (int lm = 0; lm < n_rows; ++lm) {
     for (int channel = 0; channel < c.n_channels(); ++channel) {
       const T* in = values.data() + lm * c.stride() + static_cast<std::int64_t>(channel) * c.n_padded;
-      T* out = sum + lm * layout.stride() +
-               static_cast<std::int64_t>(c.species[static_cast<std::size_t>(channel)]) * c.n_padded;
+      T* out = sum + lm * all.stride() +
+               static_cast<std::int64_t>(c.channels[static_cast<std::size_t>(channel)]) * c.n_padded;
       for (int n = 0; n < c.n_padded; ++n) out[n] += in[n];
     }
   }
 }
 
-/// The reverse: copies the channels of some species out of coefficients that have a channel for all.
 template <typename T>
-void take_channels(const Coefficients<T>& all, const std::vector<std::int32_t>& species, std::vector<T>& values) {
-  const int n_rows = (all.l_max + 1) * (all.l_max + 1);
-  values.resize(static_cast<std::size_t>(n_rows) * species.size() * static_cast<std::size_t>(all.n_padded));
-  T* out = values.data();
-  for (int lm = 0; lm < n_rows; ++lm) {
-    for (const std::int32_t s : species) out = std::copy_n(all.channel(s) + lm * all.stride(), all.n_padded, out);
+class DensityDescriptor<T>::Batch {
+ public:
+  Batch(const Structures& structures, const Centers& centers, const DensityDescriptor& descriptor);
+
+  const Structures& structures() const { return structures_; }
+  std::int64_t n_frames() const { return structures_.n_frames; }
+  std::int64_t n_rows() const { return n_rows_; }
+  std::int64_t n_centers(std::int64_t frame) const { return centers_.offsets[frame + 1] - centers_.offsets[frame]; }
+  std::int64_t first_center(std::int64_t frame) const { return centers_.offsets[frame]; }
+  /// How many centers an averaged row has.
+  std::int64_t row_size(std::int64_t row) const { return row_offsets_[row + 1] - row_offsets_[row]; }
+  /// Index of the center's atom within its frame, or -1 for a point.
+  std::int64_t atom(std::int64_t center) const { return centers_.atoms[center]; }
+  std::int64_t n_atoms(std::int64_t frame) const {
+    return structures_.atom_offsets[frame + 1] - structures_.atom_offsets[frame];
+  }
+  /// What moves with a center: its atom or, counted behind the frame's atoms, the point itself.
+  std::int64_t moving(std::int64_t frame, std::int64_t center) const {
+    return atom(center) >= 0 ? atom(center) : n_atoms(frame) + center - first_center(frame);
+  }
+  const std::int32_t* species(std::int64_t frame) const {
+    return structures_.species + structures_.atom_offsets[frame];
+  }
+  std::int32_t species_of_center(std::int64_t frame, std::int64_t center) const {
+    return atom(center) >= 0 ? species(frame)[atom(center)] : -1;
+  }
+  const std::vector<CenterBlock>& blocks() const { return blocks_; }
+  std::int64_t n_blocks() const { return static_cast<std::int64_t>(blocks_.size()); }
+
+  /// Appends the neighbors of a center; `own_search` and `own_frame` are the worker's.
+  void find_neighbors(std::int64_t frame, std::int64_t center, std::unique_ptr<const NeighborSearch>& own_search,
+                      std::int64_t& own_frame, PairBuffer& pairs) const;
+
+  /// Runs body(worker, index of the block) over the blocks first to last.
+  template <typename Body>
+  void for_each_block(std::int64_t first, std::int64_t last, const Body& body) const {
+    parallel_for(last - first, [&] {
+      return [this, first, &body, worker = std::make_shared<Worker>(descriptor_)](std::int64_t index) {
+        body(*worker, first + index);
+      };
+    });
+  }
+
+  /// Runs body(worker, block, center) over all centers, those of a block in order on one thread.
+  template <typename Body>
+  void for_each_center(const Body& body) const {
+    for_each_block(0, n_blocks(), [&](Worker& worker, std::int64_t index) {
+      const CenterBlock& block = blocks_[static_cast<std::size_t>(index)];
+      for (std::int64_t center = block.first; center < block.last; ++center) body(worker, block, center);
+    });
+  }
+
+  /// Runs body(worker, item) over n_items items.
+  template <typename Body>
+  void for_each(std::int64_t n_items, const Body& body) const {
+    parallel_for(n_items, [&] {
+      return [&body, worker = std::make_shared<Worker>(descriptor_)](std::int64_t item) { body(*worker, item); };
+    });
+  }
+
+  /// For each row, adds what add(worker, block, center, sum) adds to sum[0..size) over its centers, blocks in order,
+  /// and calls finish(worker, row, mean) with the mean, zero for rows without centers. Works in rounds, whose partial
+  /// sums bound the memory.
+  template <typename Add, typename Finish>
+  void average_rows(std::int64_t size, const Add& add, const Finish& finish) const;
+
+ private:
+  void split_into_blocks(std::int64_t block_size);
+  std::unique_ptr<const NeighborSearch> make_search(std::int64_t frame) const;
+
+  const DensityDescriptor& descriptor_;
+  Structures structures_;
+  Centers centers_;
+  const std::int64_t* row_offsets_;
+  std::int64_t n_rows_;
+  PairCutoff cutoff_;
+  std::vector<std::unique_ptr<const NeighborSearch>> searches_;  ///< shared by the blocks of a large frame
+  std::vector<CenterBlock> blocks_;
+};
+
+/// One thread's buffers, and the steps that it takes for one center.
+template <typename T>
+struct DensityDescriptor<T>::Worker {
+  explicit Worker(const DensityDescriptor& owner) : descriptor(owner) {}
+
+  const DensityDescriptor& descriptor;
+  std::unique_ptr<const NeighborSearch> own_search;
+  std::int64_t own_frame = -1;
+  PairBuffer pairs;
+  Environment<T> environment;
+  ExpansionScratch<T> scratch;
+  typename FeatureHead<T>::Scratch head_scratch;
+  Coefficients<T> species_c, species_c_dot;  ///< a channel per species
+  Coefficients<T> mixed_c, mixed_c_dot;
+  std::vector<T> row, row_dot;
+  std::vector<T> grad_c, grad_mixed;
+  std::vector<double> pair_vectors;
+
+  /// The coefficients that the head takes.
+  const Coefficients<T>& c() const { return descriptor.mixing_.mixes() ? mixed_c : species_c; }
+  const Coefficients<T>& c_dot() const { return descriptor.mixing_.mixes() ? mixed_c_dot : species_c_dot; }
+
+  void find_pairs(const Batch& batch, std::int64_t frame, std::int64_t center) {
+    pairs.clear();
+    batch.find_neighbors(frame, center, own_search, own_frame, pairs);
+  }
+
+  /// Sorts the pairs that were found for the kernels.
+  void make_environment(const Batch& batch, std::int64_t frame, std::int64_t center) {
+    descriptor.expansion_.make_environment(pairs, 0, pairs.size(), batch.species(frame),
+                                           batch.species_of_center(frame, center), environment, scratch);
+  }
+
+  void expand_environment() {
+    descriptor.expansion_.expand(environment, species_c, scratch);
+    if (descriptor.mixing_.mixes()) descriptor.mixing_.apply(species_c, mixed_c);
+  }
+
+  void expand(const Batch& batch, std::int64_t frame, std::int64_t center) {
+    find_pairs(batch, frame, center);
+    make_environment(batch, frame, center);
+    expand_environment();
+  }
+
+  /// Puts the features of some coefficients into `row`.
+  T* forward(const Coefficients<T>& coefficients) {
+    row.resize(static_cast<std::size_t>(descriptor.n_features()));
+    descriptor.head_->forward(coefficients, row.data(), head_scratch);
+    return row.data();
+  }
+
+  /// The same, normalised; returns the norm that they had.
+  double unit_row(const Coefficients<T>& coefficients) {
+    return normalize_row(forward(coefficients), descriptor.n_features());
+  }
+};
+
+template <typename T>
+template <typename Add, typename Finish>
+void DensityDescriptor<T>::Batch::average_rows(std::int64_t size, const Add& add, const Finish& finish) const {
+  constexpr std::int64_t round_bytes = std::int64_t{1} << 25;
+  constexpr std::int64_t least = 16, most = 256;
+  const std::int64_t round =
+      std::clamp(round_bytes / (std::max<std::int64_t>(size, 1) * std::int64_t{sizeof(T)}), least, most);
+  const auto length = static_cast<std::size_t>(size);
+  std::vector<T> carried(length, T(0));  // of the row that the round before left unfinished
+  std::vector<T> next_carried(length, T(0));
+  std::vector<std::vector<T>> sums(static_cast<std::size_t>(std::min(round, n_blocks())));
+  for (std::int64_t first = 0; first < n_blocks(); first += round) {
+    const std::int64_t last = std::min(first + round, n_blocks());
+    for_each_block(first, last, [&](Worker& worker, std::int64_t index) {
+      const CenterBlock& block = blocks_[static_cast<std::size_t>(index)];
+      auto& sum = sums[static_cast<std::size_t>(index - first)];
+      sum.assign(length, T(0));
+      for (std::int64_t center = block.first; center < block.last; ++center) add(worker, block, center, sum.data());
+    });
+    std::vector<std::int64_t> starts;  // of each row's blocks
+    for (std::int64_t index = first; index < last; ++index) {
+      const bool new_row = index == first || blocks_[static_cast<std::size_t>(index)].row !=
+                                                 blocks_[static_cast<std::size_t>(index) - 1].row;
+      if (new_row) starts.push_back(index);
+    }
+    starts.push_back(last);
+    for_each(static_cast<std::int64_t>(starts.size()) - 1, [&](Worker& worker, std::int64_t item) {
+      const auto part = static_cast<std::size_t>(item);
+      const std::int64_t row = blocks_[static_cast<std::size_t>(starts[part])].row;
+      std::vector<T>& total = sums[static_cast<std::size_t>(starts[part] - first)];
+      const bool continues = blocks_[static_cast<std::size_t>(starts[part])].first > row_offsets_[row];
+      if (continues) {
+        for (std::size_t k = 0; k < length; ++k) total[k] = carried[k] + total[k];
+      }
+      for (std::int64_t index = starts[part] + 1; index < starts[part + 1]; ++index) {
+        const auto& sum = sums[static_cast<std::size_t>(index - first)];
+        for (std::size_t k = 0; k < length; ++k) total[k] += sum[k];
+      }
+      if (blocks_[static_cast<std::size_t>(starts[part + 1]) - 1].last < row_offsets_[row + 1]) {
+        next_carried = total;
+        return;
+      }
+      const auto n = static_cast<T>(row_size(row));
+      for (T& value : total) value /= n;
+      finish(worker, row, total);
+    });
+    std::swap(carried, next_carried);
+  }
+  std::fill(carried.begin(), carried.end(), T(0));
+  Worker worker(descriptor_);
+  for (std::int64_t row = 0; row < n_rows_; ++row) {
+    if (row_size(row) == 0) finish(worker, row, carried);
   }
 }
 
 template <typename T>
-typename DensityDescriptor<T>::Batch DensityDescriptor<T>::make_batch(const Structures& structures,
-                                                                      const Centers& centers) const {
-  // Averages keep a partial sum per block, hence fewer of them.
-  const std::int64_t block_size = parameters_.average == Average::off ? 16 : 64;
-  return Batch(structures, centers, parameters_.expansion.radial.cutoff, block_size);
+template <typename Finish>
+void DensityDescriptor<T>::for_each_mean(const Batch& batch, const Finish& finish) const {
+  if (parameters_.average == Average::outer) {
+    batch.average_rows(
+        n_features(),
+        [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+          worker.expand(batch, block.frame, center);
+          const T* row = worker.forward(worker.c());
+          for (std::int64_t k = 0; k < n_features(); ++k) sum[k] += row[k];
+        },
+        finish);
+    return;
+  }
+  const Coefficients<T> all = all_channels();
+  batch.average_rows(
+      static_cast<std::int64_t>(all.values.size()),
+      [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+        worker.expand(batch, block.frame, center);
+        add_to_all_channels(worker.c(), worker.c().values, all, sum);
+      },
+      finish);
 }
 
 }  // namespace castile

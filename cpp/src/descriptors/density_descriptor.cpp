@@ -9,28 +9,12 @@
 namespace castile {
 namespace {
 
-using Matrix3 = std::array<double, 9>;
-
-/// Change of a pair vector when atoms move with `velocities` and space with the strain rate.
-void pair_velocities(const PairBuffer& pairs, std::int64_t center, const double* velocities, const double* strain,
-                     std::vector<double>& out) {
-  out.resize(3 * static_cast<std::size_t>(pairs.size()));
-  for (std::size_t pair = 0; pair < pairs.j.size(); ++pair) {
-    const double* v = velocities + 3 * static_cast<std::int64_t>(pairs.j[pair]);
-    for (std::size_t a = 0; a < 3; ++a) {
-      double change = v[a] - velocities[3 * center + static_cast<std::int64_t>(a)];
-      for (std::size_t b = 0; b < 3; ++b) {
-        change += 0.5 * (strain[3 * a + b] + strain[3 * b + a]) * pairs.D[pair][b];
-      }
-      out[3 * pair + a] = change;
-    }
-  }
-}
-
-void add_symmetric_outer(const double* f, const std::array<double, 3>& D, Matrix3& strain) {
-  for (std::size_t a = 0; a < 3; ++a) {
-    for (std::size_t b = 0; b < 3; ++b) strain[3 * a + b] += 0.5 * (f[a] * D[b] + f[b] * D[a]);
-  }
+FeatureHeadParameters with_sizes(const DensityDescriptorParameters& p) {
+  FeatureHeadParameters head = p.head;
+  head.n_channels = p.species_mixing.empty() ? p.n_species : p.n_channels;
+  head.n_max = p.expansion.n_max();
+  head.l_max = p.expansion.l_max();
+  return head;
 }
 
 }  // namespace
@@ -45,26 +29,33 @@ Average average_from_name(const std::string& name) {
 template <typename T>
 DensityDescriptor<T>::DensityDescriptor(const DensityDescriptorParameters& parameters)
     : parameters_(parameters),
-      expansion_(parameters.expansion),
-      head_(make_feature_head<T>(parameters.head, parameters.n_species, parameters.expansion.radial.n_max,
-                                 parameters.expansion.radial.l_max)) {}
+      expansion_(parameters.expansion, parameters.n_species),
+      mixing_(parameters.n_species, parameters.n_channels, parameters.species_mixing),
+      head_(make_feature_head<T>(with_sizes(parameters))) {}
 
 template <typename T>
 DensityDescriptor<T>::~DensityDescriptor() = default;
 
 template <typename T>
-std::int64_t DensityDescriptor<T>::n_rows(const Structures& structures, const Centers& centers) const {
-  return parameters_.average == Average::off ? centers.offsets[structures.n_frames] : structures.n_frames;
+std::int64_t DensityDescriptor<T>::n_rows(Average average, const Structures& structures, const Centers& centers) {
+  if (average == Average::off) return centers.offsets[structures.n_frames];
+  return centers.row_offsets != nullptr ? centers.n_rows : structures.n_frames;
+}
+
+template <typename T>
+typename DensityDescriptor<T>::Batch DensityDescriptor<T>::make_batch(const Structures& structures,
+                                                                      const Centers& centers) const {
+  return Batch(structures, centers, *this);
 }
 
 template <typename T>
 Coefficients<T> DensityDescriptor<T>::all_channels() const {
   Coefficients<T> c;
-  c.species.resize(static_cast<std::size_t>(parameters_.n_species));
-  std::iota(c.species.begin(), c.species.end(), 0);
+  c.channels.resize(static_cast<std::size_t>(head_->n_channels()));
+  std::iota(c.channels.begin(), c.channels.end(), 0);
   c.l_max = expansion_.l_max();
   c.n_max = expansion_.n_max();
-  c.n_padded = expansion_.radial().n_padded();
+  c.n_padded = expansion_.n_padded();
   c.values.assign(static_cast<std::size_t>((c.l_max + 1) * (c.l_max + 1) * c.stride()), T(0));
   return c;
 }
@@ -72,67 +63,44 @@ Coefficients<T> DensityDescriptor<T>::all_channels() const {
 // ---- values
 
 template <typename T>
-std::vector<Coefficients<T>> DensityDescriptor<T>::mean_coefficients(const Batch& batch) const {
-  const Coefficients<T> layout = all_channels();
-  const auto size = static_cast<std::int64_t>(layout.values.size());
-  std::vector<T> means(static_cast<std::size_t>(batch.n_frames() * size));
-  batch.average_over_centers(*this, size, means.data(),
-                             [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
-                               worker.expand(batch, block.frame, center);
-                               add_to_all_channels(worker.c, worker.c.values, layout, sum);
-                             });
-  std::vector<Coefficients<T>> result(static_cast<std::size_t>(batch.n_frames()), layout);
-  for (std::size_t frame = 0; frame < result.size(); ++frame) {
-    std::copy_n(means.data() + static_cast<std::int64_t>(frame) * size, size, result[frame].values.data());
-  }
-  return result;
-}
-
-template <typename T>
-void DensityDescriptor<T>::transform_raw(const Batch& batch, T* features) const {
+void DensityDescriptor<T>::transform(const Structures& structures, const Centers& centers, T* features) const {
+  const Batch batch = make_batch(structures, centers);
   const std::int64_t size = n_features();
+  const auto finish = [&](T* row) {
+    if (parameters_.normalize) normalize_row(row, size);
+  };
   switch (parameters_.average) {
     case Average::off:
-      batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
+      batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
         worker.expand(batch, block.frame, center);
-        head_->forward(worker.c, features + center * size);
+        head_->forward(worker.c(), features + center * size, worker.head_scratch);
+        finish(features + center * size);
       });
       break;
     case Average::inner: {
-      const auto means = mean_coefficients(batch);
-      for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-        head_->forward(means[static_cast<std::size_t>(frame)], features + frame * size);
-      }
+      const Coefficients<T> all = all_channels();
+      for_each_mean(batch, [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
+        worker.mixed_c = all;
+        worker.mixed_c.values = mean;
+        head_->forward(worker.mixed_c, features + row * size, worker.head_scratch);
+        finish(features + row * size);
+      });
       break;
     }
     case Average::outer:
-      batch.average_over_centers(*this, size, features,
-                                 [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
-                                   worker.expand(batch, block.frame, center);
-                                   worker.row.resize(static_cast<std::size_t>(size));
-                                   head_->forward(worker.c, worker.row.data());
-                                   for (std::int64_t k = 0; k < size; ++k)
-                                     sum[k] += worker.row[static_cast<std::size_t>(k)];
-                                 });
+      for_each_mean(batch, [&](Worker&, std::int64_t row, const std::vector<T>& mean) {
+        std::copy(mean.begin(), mean.end(), features + row * size);
+        finish(features + row * size);
+      });
       break;
   }
-}
-
-template <typename T>
-void DensityDescriptor<T>::transform(const Structures& structures, const Centers& centers, T* features) const {
-  transform_raw(make_batch(structures, centers), features);
-  if (!parameters_.normalize) return;
-  const std::int64_t size = n_features();
-  parallel_for(n_rows(structures, centers),
-               [&] { return [&](std::int64_t row) { normalize_row(features + row * size, size); }; });
 }
 
 // ---- sparse rows
 
 template <typename T>
-void DensityDescriptor<T>::keep_columns(T* row, const std::vector<std::int32_t>& species, SparseRow& kept) const {
-  if (parameters_.normalize) normalize_row(row, n_features());
-  kept.ranges = head_->columns_of_species(species);
+void DensityDescriptor<T>::keep_columns(T* row, const std::vector<std::int32_t>& channels, SparseRow& kept) const {
+  kept.ranges = head_->columns_of_channels(channels);
   std::int64_t size = 0;
   for (const ColumnRange range : kept.ranges) size += range.size;
   kept.values.reserve(static_cast<std::size_t>(size));
@@ -142,29 +110,39 @@ void DensityDescriptor<T>::keep_columns(T* row, const std::vector<std::int32_t>&
 }
 
 template <typename T>
+std::vector<std::int32_t> DensityDescriptor<T>::channels_of_frame(const Batch& batch, std::int64_t frame) const {
+  if (mixing_.mixes()) return all_channels().channels;
+  std::vector<std::int32_t> species(batch.species(frame), batch.species(frame) + batch.n_atoms(frame));
+  std::sort(species.begin(), species.end());
+  species.erase(std::unique(species.begin(), species.end()), species.end());
+  return species;
+}
+
+template <typename T>
 SparseRows<T> DensityDescriptor<T>::transform_sparse(const Structures& structures, const Centers& centers) const {
-  const Batch batch = make_batch(structures, centers);
   const std::int64_t size = n_features();
   std::vector<SparseRow> rows(static_cast<std::size_t>(n_rows(structures, centers)));
-  if (parameters_.average == Average::off) {
-    batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
+  const Batch batch = make_batch(structures, centers);
+  if (!averages()) {
+    batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
       worker.expand(batch, block.frame, center);
-      worker.row.resize(static_cast<std::size_t>(size));
-      head_->forward(worker.c, worker.row.data());
-      keep_columns(worker.row.data(), worker.c.species, rows[static_cast<std::size_t>(center)]);
+      T* row = worker.forward(worker.c());
+      if (parameters_.normalize) normalize_row(row, size);
+      keep_columns(row, worker.c().channels, rows[static_cast<std::size_t>(center)]);
     });
-  } else {
-    std::vector<T> dense(static_cast<std::size_t>(structures.n_frames * size));
-    transform_raw(batch, dense.data());
-    parallel_for(structures.n_frames, [&] {
-      return [&](std::int64_t frame) {
-        std::vector<std::int32_t> species(batch.species(frame), batch.species(frame) + structures[frame].n_atoms);
-        std::sort(species.begin(), species.end());
-        species.erase(std::unique(species.begin(), species.end()), species.end());
-        keep_columns(dense.data() + frame * size, species, rows[static_cast<std::size_t>(frame)]);
-      };
-    });
+    return join_rows(rows);
   }
+  std::vector<T> dense(rows.size() * static_cast<std::size_t>(size));
+  transform(structures, centers, dense.data());
+  std::vector<std::int64_t> frame_of_row(rows.size(), -1);
+  for (const CenterBlock& block : batch.blocks()) frame_of_row[static_cast<std::size_t>(block.row)] = block.frame;
+  parallel_for(static_cast<std::int64_t>(rows.size()), [&] {
+    return [&](std::int64_t row) {
+      const std::int64_t frame = frame_of_row[static_cast<std::size_t>(row)];
+      if (frame < 0) return;  // no centers: nothing to keep
+      keep_columns(dense.data() + row * size, channels_of_frame(batch, frame), rows[static_cast<std::size_t>(row)]);
+    };
+  });
   return join_rows(rows);
 }
 
@@ -175,14 +153,15 @@ SparseRows<T> DensityDescriptor<T>::join_rows(std::vector<SparseRow>& rows) {
   for (const SparseRow& row : rows) {
     result.row_offsets.push_back(result.row_offsets.back() + static_cast<std::int64_t>(row.values.size()));
   }
-  result.columns.resize(static_cast<std::size_t>(result.row_offsets.back()));
-  result.values.resize(result.columns.size());
+  const auto n_values = static_cast<std::size_t>(result.row_offsets.back());
+  result.columns.resize(n_values);
+  result.values.resize(n_values);
   parallel_for(static_cast<std::int64_t>(rows.size()), [&] {
     return [&](std::int64_t index) {
       SparseRow& row = rows[static_cast<std::size_t>(index)];
-      const std::int64_t first = result.row_offsets[static_cast<std::size_t>(index)];
-      std::copy(row.values.begin(), row.values.end(), result.values.begin() + first);
-      auto column = result.columns.begin() + first;
+      const std::int64_t start = result.row_offsets[static_cast<std::size_t>(index)];
+      std::copy(row.values.begin(), row.values.end(), result.values.begin() + start);
+      std::int32_t* column = result.columns.data() + start;
       for (const ColumnRange range : row.ranges) {
         std::iota(column, column + range.size, static_cast<std::int32_t>(range.first));
         column += range.size;
@@ -191,199 +170,6 @@ SparseRows<T> DensityDescriptor<T>::join_rows(std::vector<SparseRow>& rows) {
     };
   });
   return result;
-}
-
-// ---- reverse mode
-
-/// dE/dD of all pairs of a block of centers, kept until the frame's blocks are summed in order.
-template <typename T>
-struct DensityDescriptor<T>::BlockGradients {
-  std::vector<std::int64_t> first_pair = {0};  ///< per center, and the end
-  std::vector<std::int32_t> j;
-  std::vector<double> grad_D;
-  Matrix3 strain{};
-
-  void append(const PairBuffer& pairs) {
-    j.insert(j.end(), pairs.j.begin(), pairs.j.end());
-    first_pair.push_back(static_cast<std::int64_t>(j.size()));
-    const double* f = grad_D.data() + grad_D.size() - 3 * pairs.j.size();
-    for (std::size_t pair = 0; pair < pairs.j.size(); ++pair) add_symmetric_outer(f + 3 * pair, pairs.D[pair], strain);
-  }
-};
-
-/// What an averaged row's cotangent means for each of its centers.
-template <typename T>
-struct DensityDescriptor<T>::CenterCotangents {
-  std::vector<T> rows;                        ///< outer: of the features, (n_frames, n_features)
-  std::vector<Coefficients<T>> coefficients;  ///< inner: of the coefficients, per frame
-};
-
-template <typename T>
-typename DensityDescriptor<T>::CenterCotangents DensityDescriptor<T>::split_average(const Batch& batch,
-                                                                                    const T* grad_features) const {
-  CenterCotangents cotangents;
-  if (parameters_.average == Average::off) return cotangents;
-  const std::int64_t size = n_features();
-  auto& rows = cotangents.rows;
-  rows.assign(grad_features, grad_features + batch.n_frames() * size);
-  if (parameters_.normalize) {
-    std::vector<T> features(rows.size());
-    transform_raw(batch, features.data());
-    for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-      const double length = normalize_row(features.data() + frame * size, size);
-      project_tangent(features.data() + frame * size, length, size, rows.data() + frame * size);
-    }
-  }
-  for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-    const auto n_centers = static_cast<T>(std::max<std::int64_t>(batch.n_centers(frame), 1));
-    for (std::int64_t k = 0; k < size; ++k) rows[static_cast<std::size_t>(frame * size + k)] /= n_centers;
-  }
-  if (parameters_.average == Average::outer) return cotangents;
-  cotangents.coefficients = mean_coefficients(batch);
-  std::vector<T> grad_c;
-  for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-    Coefficients<T>& mean = cotangents.coefficients[static_cast<std::size_t>(frame)];
-    head_->vjp(mean, rows.data() + frame * size, grad_c);
-    mean.values = grad_c;
-  }
-  return cotangents;
-}
-
-/// Finds a center's environment and writes dE/dc of its coefficients to worker.grad_c.
-template <typename T>
-void DensityDescriptor<T>::center_cotangent(Worker& worker, const Batch& batch, std::int64_t frame, std::int64_t center,
-                                            const T* grad_features, const CenterCotangents& cotangents) const {
-  const std::int64_t size = n_features();
-  if (parameters_.average == Average::inner) {
-    worker.find_environment(batch, frame, center);
-    take_channels(cotangents.coefficients[static_cast<std::size_t>(frame)], worker.environment.species, worker.grad_c);
-    return;
-  }
-  worker.expand(batch, frame, center);
-  if (parameters_.average == Average::outer) {
-    head_->vjp(worker.c, cotangents.rows.data() + frame * size, worker.grad_c);
-    return;
-  }
-  const T* grad_row = grad_features + center * size;
-  if (parameters_.normalize) {
-    const double length = worker.unit_row();
-    worker.row_dot.assign(grad_row, grad_row + size);
-    project_tangent(worker.row.data(), length, size, worker.row_dot.data());
-    grad_row = worker.row_dot.data();
-  }
-  head_->vjp(worker.c, grad_row, worker.grad_c);
-}
-
-template <typename T>
-void DensityDescriptor<T>::vjp(const Structures& structures, const Centers& centers, const T* grad_features,
-                               double* grad_positions, double* grad_strain) const {
-  const Batch batch = make_batch(structures, centers);
-  const CenterCotangents cotangents = split_average(batch, grad_features);
-  std::vector<BlockGradients> gradients(batch.blocks().size());
-  batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
-    center_cotangent(worker, batch, block.frame, center, grad_features, cotangents);
-    BlockGradients& out = gradients[static_cast<std::size_t>(block.index)];
-    const std::size_t first = out.grad_D.size();
-    out.grad_D.resize(first + 3 * worker.pairs.j.size());
-    expansion_.expand_vjp(worker.environment, worker.grad_c, out.grad_D.data() + first, worker.scratch);
-    out.append(worker.pairs);
-  });
-  scatter(batch, gradients, grad_positions, grad_strain);
-}
-
-/// One thread per frame adds in the order of the pairs: the same bits for any number of threads.
-template <typename T>
-void DensityDescriptor<T>::scatter(const Batch& batch, const std::vector<BlockGradients>& gradients,
-                                   double* grad_positions, double* grad_strain) const {
-  batch.for_each_frame(*this, [&](Worker&, std::int64_t frame) {
-    double* positions = grad_positions + 3 * batch.structures().atom_offsets[frame];
-    double* strain = grad_strain + 9 * frame;
-    const auto [first_block, last_block] = batch.blocks_of_frame(frame);
-    for (std::int64_t index = first_block; index < last_block; ++index) {
-      const BlockGradients& in = gradients[static_cast<std::size_t>(index)];
-      const std::int64_t first_center = batch.blocks()[static_cast<std::size_t>(index)].first;
-      for (std::size_t k = 0; k + 1 < in.first_pair.size(); ++k) {
-        std::array<double, 3> sum{};
-        for (std::int64_t pair = in.first_pair[k]; pair < in.first_pair[k + 1]; ++pair) {
-          const double* f = in.grad_D.data() + 3 * pair;
-          double* neighbor = positions + 3 * static_cast<std::int64_t>(in.j[static_cast<std::size_t>(pair)]);
-          for (std::size_t axis = 0; axis < 3; ++axis) {
-            neighbor[axis] += f[axis];
-            sum[axis] += f[axis];
-          }
-        }
-        double* own = positions + 3 * batch.atom(first_center + static_cast<std::int64_t>(k));
-        for (std::size_t axis = 0; axis < 3; ++axis) own[axis] -= sum[axis];
-      }
-      for (std::size_t k = 0; k < 9; ++k) strain[k] += in.strain[k];
-    }
-  });
-}
-
-// ---- forward mode
-
-template <typename T>
-void DensityDescriptor<T>::jvp(const Structures& structures, const Centers& centers, const double* velocities,
-                               const double* strain, T* features_dot) const {
-  const Batch batch = make_batch(structures, centers);
-  const std::int64_t size = n_features();
-  const auto expand_both = [&](Worker& worker, std::int64_t frame, std::int64_t center) {
-    worker.expand(batch, frame, center);
-    pair_velocities(worker.pairs, batch.atom(center), velocities + 3 * structures.atom_offsets[frame],
-                    strain + 9 * frame, worker.pair_vectors);
-    expansion_.expand_jvp(worker.environment, worker.pair_vectors.data(), worker.c_dot, worker.scratch);
-  };
-  if (parameters_.average == Average::off) {
-    batch.for_each_center(*this, [&](Worker& worker, const CenterBlock& block, std::int64_t center) {
-      expand_both(worker, block.frame, center);
-      T* out = features_dot + center * size;
-      head_->jvp(worker.c, worker.c_dot.values, out);
-      if (!parameters_.normalize) return;
-      const double length = worker.unit_row();
-      project_tangent(worker.row.data(), length, size, out);
-    });
-    return;
-  }
-
-  // Averages: the mean row and its derivative, one behind the other.
-  std::vector<T> rows(static_cast<std::size_t>(2 * size * batch.n_frames()));
-  if (parameters_.average == Average::outer) {
-    batch.average_over_centers(*this, 2 * size, rows.data(),
-                               [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
-                                 expand_both(worker, block.frame, center);
-                                 worker.row.resize(static_cast<std::size_t>(size));
-                                 head_->forward(worker.c, worker.row.data());
-                                 for (std::int64_t k = 0; k < size; ++k)
-                                   sum[k] += worker.row[static_cast<std::size_t>(k)];
-                                 head_->jvp(worker.c, worker.c_dot.values, worker.row.data());
-                                 for (std::int64_t k = 0; k < size; ++k)
-                                   sum[size + k] += worker.row[static_cast<std::size_t>(k)];
-                               });
-  } else {
-    Coefficients<T> mean = all_channels();
-    const auto length = static_cast<std::int64_t>(mean.values.size());
-    std::vector<T> means(static_cast<std::size_t>(2 * length * batch.n_frames()));
-    batch.average_over_centers(*this, 2 * length, means.data(),
-                               [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
-                                 expand_both(worker, block.frame, center);
-                                 add_to_all_channels(worker.c, worker.c.values, mean, sum);
-                                 add_to_all_channels(worker.c, worker.c_dot.values, mean, sum + length);
-                               });
-    for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-      const T* values = means.data() + 2 * length * frame;
-      mean.values.assign(values, values + length);
-      head_->forward(mean, rows.data() + 2 * size * frame);
-      head_->jvp(mean, {values + length, values + 2 * length}, rows.data() + 2 * size * frame + size);
-    }
-  }
-  for (std::int64_t frame = 0; frame < batch.n_frames(); ++frame) {
-    T* row = rows.data() + 2 * size * frame;
-    if (parameters_.normalize) {
-      const double length = normalize_row(row, size);
-      project_tangent(row, length, size, row + size);
-    }
-    std::copy_n(row + size, size, features_dot + frame * size);
-  }
 }
 
 template class DensityDescriptor<double>;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <stdexcept>
 
 #include "castile/math/spherical_harmonics.hpp"
 #include "simd/kernels.hpp"
@@ -18,8 +19,30 @@ constexpr std::int64_t chunk_size = expansion_chunk_size;
 /// Closer than this a neighbor has no direction; the limits of value and gradient are used instead.
 constexpr double no_direction_below = 1e-8;
 
-CutoffFunction make_cutoff_function(const DensityExpansionParameters& p) {
-  return {cutoff_function_kind(p.cutoff_function), p.radial.cutoff, p.cutoff_width};
+template <typename T>
+std::unique_ptr<const SplinedBasis<T>> make_table(const RadialTableParameters& p) {
+  return std::make_unique<const SplinedBasis<T>>(*make_radial_basis(p.basis), PairWeight(p.weight), p.accuracy);
+}
+
+void check(const DensityExpansionParameters& p, int n_species) {
+  const auto size = static_cast<std::size_t>(n_species);
+  if (n_species < 1 || p.tables.empty()) throw std::invalid_argument("there must be a species and a radial table");
+  for (const RadialTableParameters& table : p.tables) {
+    if (table.basis.n_max != p.n_max() || table.basis.l_max != p.l_max()) {
+      throw std::invalid_argument("the radial tables of all species must have the same n_max and l_max");
+    }
+  }
+  if (!p.table_of_species.empty() && p.table_of_species.size() != size) {
+    throw std::invalid_argument("table_of_species must have an entry per species");
+  }
+  for (const int table : p.table_of_species) {
+    if (table < 0 || table >= static_cast<int>(p.tables.size())) {
+      throw std::invalid_argument("table_of_species names a table that is not there");
+    }
+  }
+  if (!p.species_weights.empty() && p.species_weights.size() != size) {
+    throw std::invalid_argument("species_weights must have an entry per species");
+  }
 }
 
 template <typename T>
@@ -67,7 +90,7 @@ void resize_slots(Environment<T>& e, std::size_t n_slots) {
 
 template <typename T>
 void fill_slot(Environment<T>& e, std::size_t slot, const std::array<double, 3>& D, double d,
-               const SplinedBasis<T>& radial) {
+               const SplinedBasis<T>& radial, double factor) {
   const bool has_direction = d >= no_direction_below;
   const double inverse = has_direction ? 1.0 / d : 1.0;
   if (has_direction) {
@@ -80,8 +103,8 @@ void fill_slot(Environment<T>& e, std::size_t slot, const std::array<double, 3>&
   e.row[slot] = w.row;
   for (std::size_t k = 0; k < max_hermite_weights; ++k) {
     const std::size_t entry = slot * weights_stride + k;
-    e.weights[entry] = static_cast<T>(w.value[k]);
-    e.derivative_weights[entry] = static_cast<T>(w.derivative[k]);
+    e.weights[entry] = static_cast<T>(factor * w.value[k]);
+    e.derivative_weights[entry] = static_cast<T>(factor * w.derivative[k]);
     // At distance zero R/r -> R', which l = 1 alone has; with 1/r set to one this is the exact limit.
     e.gradient_weights[entry] = has_direction ? e.weights[entry] : e.derivative_weights[entry];
   }
@@ -128,26 +151,57 @@ void harmonics_along(const T* dY, const T* velocity, std::int64_t n_blocks, std:
 }  // namespace
 
 template <typename T>
-DensityExpansion<T>::DensityExpansion(const DensityExpansionParameters& parameters)
+DensityExpansion<T>::DensityExpansion(const DensityExpansionParameters& parameters, int n_species)
     : parameters_(parameters),
-      radial_(*make_radial_basis(parameters.radial), make_cutoff_function(parameters), parameters.accuracy) {
+      table_of_species_(parameters.table_of_species),
+      species_weights_(parameters.species_weights) {
+  check(parameters, n_species);
+  for (const RadialTableParameters& table : parameters.tables) tables_.push_back(make_table<T>(table));
+  table_of_species_.resize(static_cast<std::size_t>(n_species), 0);
+  species_weights_.resize(static_cast<std::size_t>(n_species), 1.0);
   for (const double factor : monic_to_orthonormal(l_max())) factors_.push_back(static_cast<T>(factor));
+
   const auto size = static_cast<std::size_t>((l_max() + 1) * n_max());
+  const auto padded = static_cast<std::size_t>(n_padded());
   std::vector<double> values(2 * size);
-  radial_.evaluate(0.0, values.data(), values.data() + size);
-  center_term_.assign(static_cast<std::size_t>(radial_.n_padded()), T(0));
-  for (std::size_t n = 0; n < static_cast<std::size_t>(n_max()); ++n) {
-    center_term_[n] = static_cast<T>(parameters.center_weight * values[n]) * factors_[0];
+  center_term_.assign(static_cast<std::size_t>(n_species) * padded, T(0));
+  for (std::int32_t s = 0; s < n_species; ++s) {
+    const auto index = static_cast<std::size_t>(s);
+    const double weight = parameters.center_weight * species_weights_[index];
+    radial(s).evaluate(0.0, values.data(), values.data() + size);
+    for (std::size_t n = 0; n < static_cast<std::size_t>(n_max()); ++n) {
+      center_term_[index * padded + n] = static_cast<T>(weight * values[n]) * factors_[0];
+    }
   }
 }
 
 template <typename T>
+double DensityExpansion<T>::table_error() const {
+  double error = 0.0;
+  for (const auto& table : tables_) error = std::max(error, table->error());
+  return error;
+}
+
+template <typename T>
+std::int64_t DensityExpansion<T>::table_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& table : tables_) bytes += table->n_bytes();
+  return bytes;
+}
+
+template <typename T>
+std::vector<double> DensityExpansion<T>::reaches() const {
+  std::vector<double> reaches;
+  for (const int table : table_of_species_) reaches.push_back(tables_[static_cast<std::size_t>(table)]->end());
+  return reaches;
+}
+
+template <typename T>
 void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t first, std::int64_t last,
-                                           const std::int32_t* species, std::int32_t n_species,
-                                           std::int32_t own_species, Environment<T>& environment,
-                                           ExpansionScratch<T>& scratch) const {
+                                           const std::int32_t* species, std::int32_t own_species,
+                                           Environment<T>& environment, ExpansionScratch<T>& scratch) const {
   auto& count = scratch.species_count;
-  count.assign(static_cast<std::size_t>(n_species), 0);
+  count.assign(table_of_species_.size(), 0);
   const auto species_of = [&](std::int64_t pair) {
     return static_cast<std::size_t>(species[pairs.j[static_cast<std::size_t>(pair)]]);
   };
@@ -158,9 +212,9 @@ void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t
   environment.groups.clear();
   environment.own_channel = -1;
   auto& next_slot = scratch.species_slot;
-  next_slot.assign(static_cast<std::size_t>(n_species), 0);
+  next_slot.assign(table_of_species_.size(), 0);
   std::size_t n_slots = 0;
-  for (std::int32_t s = 0; s < n_species; ++s) {
+  for (std::int32_t s = 0; s < n_species(); ++s) {
     const bool own = has_own_term && s == own_species;
     const std::int64_t n_neighbors = count[static_cast<std::size_t>(s)];
     if (n_neighbors == 0 && !own) continue;
@@ -173,19 +227,21 @@ void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t
 
   resize_slots(environment, n_slots);
   for (std::int64_t pair = first; pair < last; ++pair) {
-    const auto slot = static_cast<std::size_t>(next_slot[species_of(pair)]++);
+    const std::size_t s = species_of(pair);
+    const auto slot = static_cast<std::size_t>(next_slot[s]++);
     const auto index = static_cast<std::size_t>(pair);
     environment.pair[slot] = pair - first;
-    fill_slot(environment, slot, pairs.D[index], pairs.d[index], radial_);
+    fill_slot(environment, slot, pairs.D[index], pairs.d[index], radial(static_cast<std::int32_t>(s)),
+              species_weights_[s]);
   }
 }
 
 template <typename T>
 void DensityExpansion<T>::resize_like(const Environment<T>& environment, Coefficients<T>& c) const {
-  c.species = environment.species;
+  c.channels = environment.species;
   c.l_max = l_max();
   c.n_max = n_max();
-  c.n_padded = radial_.n_padded();
+  c.n_padded = n_padded();
   c.values.assign(factors_.size() * static_cast<std::size_t>(c.stride()), T(0));
 }
 
@@ -201,11 +257,11 @@ template <typename T>
 void DensityExpansion<T>::expand(const Environment<T>& environment, Coefficients<T>& c,
                                  ExpansionScratch<T>& scratch) const {
   const auto& kernels = simd::kernels<T>();
-  const auto table = table_view(radial_);
   resize_like(environment, c);
   reserve(scratch.Y, chunk_size * n_lm(l_max()));
-  reserve(scratch.R, chunk_size * table.row_length);
+  reserve(scratch.R, chunk_size * row_length());
   for (int channel = 0; channel < c.n_channels(); ++channel) {
+    const auto table = table_view(radial(environment.species[static_cast<std::size_t>(channel)]));
     const auto group = environment.groups[static_cast<std::size_t>(channel)];
     for (std::int64_t start = 0; start < group.count; start += chunk_size) {
       const std::int64_t first = group.first_slot + start;
@@ -220,7 +276,9 @@ void DensityExpansion<T>::expand(const Environment<T>& environment, Coefficients
   apply_factors(c);
   if (environment.own_channel >= 0) {
     T* own = c.channel(environment.own_channel);
-    for (std::size_t n = 0; n < center_term_.size(); ++n) own[n] += center_term_[n];
+    const T* term =
+        center_term_.data() + std::int64_t{c.channels[static_cast<std::size_t>(environment.own_channel)]} * c.n_padded;
+    for (int n = 0; n < c.n_padded; ++n) own[n] += term[n];
   }
 }
 
@@ -230,15 +288,15 @@ template <typename T>
 void DensityExpansion<T>::expand_jvp(const Environment<T>& environment, const double* dD, Coefficients<T>& c_dot,
                                      ExpansionScratch<T>& scratch) const {
   const auto& kernels = simd::kernels<T>();
-  const auto table = table_view(radial_);
   const std::int64_t harmonics_size = n_lm(l_max());
   resize_like(environment, c_dot);
   reserve(scratch.Y, chunk_size * harmonics_size);
   reserve(scratch.dY, 3 * chunk_size * harmonics_size);
-  reserve(scratch.R, chunk_size * table.row_length);
+  reserve(scratch.R, chunk_size * row_length());
   reserve(scratch.weights, chunk_size * weights_stride);
   std::array<T, 3 * chunk_size> velocity{};
   for (int channel = 0; channel < c_dot.n_channels(); ++channel) {
+    const auto table = table_view(radial(environment.species[static_cast<std::size_t>(channel)]));
     const auto group = environment.groups[static_cast<std::size_t>(channel)];
     for (std::int64_t start = 0; start < group.count; start += chunk_size) {
       const std::int64_t first = group.first_slot + start;
@@ -267,9 +325,7 @@ void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const st
                                      ExpansionScratch<T>& scratch) const {
   constexpr std::int64_t W = lanes<T>;
   const auto& kernels = simd::kernels<T>();
-  const auto table = table_view(radial_);
-  const std::int64_t n_padded = radial_.n_padded();
-  const auto stride = static_cast<std::int64_t>(environment.species.size()) * n_padded;
+  const auto stride = static_cast<std::int64_t>(environment.species.size()) * n_padded();
   reserve(scratch.scaled, n_lm(l_max()) * stride);
   for (std::size_t lm = 0; lm < factors_.size(); ++lm) {
     for (std::size_t q = 0; q < static_cast<std::size_t>(stride); ++q) {
@@ -277,13 +333,14 @@ void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const st
       scratch.scaled[entry] = factors_[lm] * grad_c[entry];
     }
   }
-  reserve(scratch.kernel, simd::pair_gradients_scratch<T>(l_max(), table.row_length));
+  reserve(scratch.kernel, simd::pair_gradients_scratch<T>(l_max(), row_length()));
   for (std::size_t channel = 0; channel < environment.groups.size(); ++channel) {
     const auto group = environment.groups[channel];
+    const auto table = table_view(radial(environment.species[channel]));
     const auto neighbors = neighbor_blocks(environment, group.first_slot, group.count);
     reserve(scratch.gradients, 3 * neighbors.n_blocks * W);
     kernels.pair_gradients(l_max(), table, neighbors,
-                           scratch.scaled.data() + static_cast<std::int64_t>(channel) * n_padded, stride,
+                           scratch.scaled.data() + static_cast<std::int64_t>(channel) * n_padded(), stride,
                            scratch.gradients.data(), scratch.kernel.data());
     for (std::int64_t k = 0; k < group.count; ++k) {
       const T* f = scratch.gradients.data() + k / W * 3 * W + k % W;
@@ -294,11 +351,11 @@ void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const st
 }
 
 template <typename T>
-void DensityExpansion<T>::pair_terms(const Environment<T>& environment, std::int64_t first, std::int64_t count,
-                                     ExpansionScratch<T>& scratch) const {
+void DensityExpansion<T>::pair_terms(const Environment<T>& environment, const SplinedBasis<T>& radial,
+                                     std::int64_t first, std::int64_t count, ExpansionScratch<T>& scratch) const {
   constexpr std::int64_t W = lanes<T>;
   const auto& kernels = simd::kernels<T>();
-  const auto table = table_view(radial_);
+  const auto table = table_view(radial);
   const auto neighbors = neighbor_blocks(environment, first, count);
   const auto size = static_cast<std::int64_t>(factors_.size());
   reserve(scratch.Y, chunk_size * size);

@@ -6,36 +6,50 @@
 #include "castile/descriptors/power_spectrum.hpp"
 #include "castile/descriptors/radial_spectrum.hpp"
 #include "castile/descriptors/spherical_expansion.hpp"
+#include "castile/descriptors/tensor_spectrum.hpp"
+#include "castile/descriptors/total_spectrum.hpp"
 
 namespace castile {
 namespace {
 
 template <typename T>
-using Factory = std::unique_ptr<FeatureHead<T>> (*)(int n_species, int n_max, int l_max);
+using Factory = std::unique_ptr<FeatureHead<T>> (*)(const FeatureHeadParameters&);
 
 template <typename T, typename Head>
-std::unique_ptr<FeatureHead<T>> make(int n_species, int n_max, int l_max) {
-  return std::make_unique<Head>(n_species, n_max, l_max);
+std::unique_ptr<FeatureHead<T>> make(const FeatureHeadParameters& parameters) {
+  return std::make_unique<Head>(parameters);
 }
 
 template <typename T>
+std::unique_ptr<FeatureHead<T>> make_crossover(const FeatureHeadParameters& parameters) {
+  return std::make_unique<PowerSpectrum<T>>(parameters, ChannelPairs::like);
+}
+
+/// A new head is a file of its own and a line here.
+template <typename T>
 std::vector<std::pair<std::string, Factory<T>>> registry() {
-  return {{"spherical_expansion", make<T, SphericalExpansion<T>>},
-          {"radial_spectrum", make<T, RadialSpectrum<T>>},
-          {"power_spectrum", make<T, PowerSpectrum<T>>}};
+  return {{"spherical_expansion", make<T, SphericalExpansion<T>>}, {"radial_spectrum", make<T, RadialSpectrum<T>>},
+          {"power_spectrum", make<T, PowerSpectrum<T>>},           {"crossover_spectrum", make_crossover<T>},
+          {"total_spectrum", make<T, TotalSpectrum<T>>},           {"tensor_spectrum", make<T, TensorSpectrum<T>>}};
 }
 
 }  // namespace
 
-template <typename T>
-std::unique_ptr<FeatureHead<T>> make_feature_head(const std::string& name, int n_species, int n_max, int l_max) {
-  for (const auto& [known, factory] : registry<T>()) {
-    if (known == name) return factory(n_species, n_max, l_max);
-  }
-  throw std::invalid_argument("there is no descriptor '" + name + "'");
+std::vector<std::string> feature_head_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : registry<double>()) names.push_back(entry.first);
+  return names;
 }
 
-template std::unique_ptr<FeatureHead<double>> make_feature_head<double>(const std::string&, int, int, int);
-template std::unique_ptr<FeatureHead<float>> make_feature_head<float>(const std::string&, int, int, int);
+template <typename T>
+std::unique_ptr<FeatureHead<T>> make_feature_head(const FeatureHeadParameters& parameters) {
+  for (const auto& [known, factory] : registry<T>()) {
+    if (known == parameters.name) return factory(parameters);
+  }
+  throw std::invalid_argument("there is no descriptor '" + parameters.name + "'");
+}
+
+template std::unique_ptr<FeatureHead<double>> make_feature_head<double>(const FeatureHeadParameters&);
+template std::unique_ptr<FeatureHead<float>> make_feature_head<float>(const FeatureHeadParameters&);
 
 }  // namespace castile

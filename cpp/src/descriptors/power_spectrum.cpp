@@ -1,9 +1,11 @@
 #include "castile/descriptors/power_spectrum.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 
+#include "descriptors/pair_contraction.hpp"
 #include "simd/kernels.hpp"
 
 namespace castile {
@@ -15,21 +17,23 @@ constexpr T sqrt2 = static_cast<T>(1.41421356237309504880);
 }  // namespace
 
 template <typename T>
-PowerSpectrum<T>::PowerSpectrum(int n_species, int n_max, int l_max) : FeatureHead<T>(n_species, n_max, l_max) {
-  for (int l = 0; l <= l_max; ++l) weights_.push_back(static_cast<T>(1.0 / std::sqrt(2.0 * l + 1.0)));
+PowerSpectrum<T>::PowerSpectrum(const FeatureHeadParameters& parameters, ChannelPairs pairs)
+    : FeatureHead<T>(parameters), pairs_(pairs) {
+  for (int l = 0; l <= this->l_max(); ++l) weights_.push_back(static_cast<T>(1.0 / std::sqrt(2.0 * l + 1.0)));
 }
 
 template <typename T>
-std::int64_t PowerSpectrum<T>::block_size(bool like_species) const {
+std::int64_t PowerSpectrum<T>::block_size(bool like_channels) const {
   const std::int64_t n = this->n_max();
-  return (this->l_max() + 1) * (like_species ? n * (n + 1) / 2 : n * n);
+  return (this->l_max() + 1) * (like_channels ? n * (n + 1) / 2 : n * n);
 }
 
 template <typename T>
 std::int64_t PowerSpectrum<T>::block_start(std::int32_t a, std::int32_t b) const {
-  // Before (a, b): the rows of all species below a, each one like block and (n_species - 1 - row) unlike ones.
   const std::int64_t rows = a;
-  const std::int64_t unlike_above = rows * (this->n_species() - 1) - rows * (rows - 1) / 2;
+  if (pairs_ == ChannelPairs::like) return rows * block_size(true);
+  // Before (a, b): the rows of all channels below a, each one like block and (n_channels - 1 - row) unlike ones.
+  const std::int64_t unlike_above = rows * (this->n_channels() - 1) - rows * (rows - 1) / 2;
   const std::int64_t like = rows + (b > a ? 1 : 0);
   const std::int64_t unlike = unlike_above + (b > a ? b - a - 1 : 0);
   return like * block_size(true) + unlike * block_size(false);
@@ -37,183 +41,179 @@ std::int64_t PowerSpectrum<T>::block_start(std::int32_t a, std::int32_t b) const
 
 template <typename T>
 std::int64_t PowerSpectrum<T>::n_features() const {
-  return block_start(this->n_species(), this->n_species());
+  return block_start(this->n_channels(), this->n_channels());
 }
 
 template <typename T>
-void PowerSpectrum<T>::pack_unlike(const T* forms, int n_padded, T* out) const {
-  const int n_max = this->n_max();
-  for (const T weight : weights_) {
-    const T factor = sqrt2<T> * weight;
-    for (int n = 0; n < n_max; ++n, forms += n_padded) {
-      for (int k = 0; k < n_max; ++k) *out++ = factor * forms[k];
-    }
-  }
-}
-
-template <typename T>
-void PowerSpectrum<T>::pack_like(const T* forms, int n_padded, T* out) const {
-  const int n_max = this->n_max();
-  for (const T weight : weights_) {
-    const T factor = sqrt2<T> * weight;
-    for (int n = 0; n < n_max; ++n, forms += n_padded) {
-      *out++ = weight * forms[n];
-      for (int k = n + 1; k < n_max; ++k) *out++ = factor * forms[k];
-    }
-  }
-}
-
-template <typename T>
-void PowerSpectrum<T>::forward(const Coefficients<T>& c, T* features) const {
-  if (c.n_channels() < this->n_species()) std::fill_n(features, n_features(), T(0));
-  const auto& kernels = simd::kernels<T>();
-  std::vector<T> forms(static_cast<std::size_t>((this->l_max() + 1) * this->n_max() * c.n_padded));
+template <typename Body>
+void PowerSpectrum<T>::for_each_block(const Coefficients<T>& c, const Body& body) const {
   for (int a = 0; a < c.n_channels(); ++a) {
-    for (int b = a; b < c.n_channels(); ++b) {
-      kernels.bilinear_forms(this->l_max(), this->n_max(), c.n_padded, c.channel(a), c.channel(b), c.stride(),
-                             forms.data());
-      T* out = features + block_start(c.species[static_cast<std::size_t>(a)], c.species[static_cast<std::size_t>(b)]);
-      a == b ? pack_like(forms.data(), c.n_padded, out) : pack_unlike(forms.data(), c.n_padded, out);
+    const int last = pairs_ == ChannelPairs::like ? a + 1 : c.n_channels();
+    for (int b = a; b < last; ++b) {
+      body(a, b, block_start(c.channels[static_cast<std::size_t>(a)], c.channels[static_cast<std::size_t>(b)]));
     }
   }
 }
 
 template <typename T>
-void PowerSpectrum<T>::jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot) const {
-  std::fill_n(features_dot, n_features(), T(0));
+void PowerSpectrum<T>::pack(bool like_channels, const T* forms, int n_padded, T* out) const {
+  const int n_max = this->n_max();
+  for (const T weight : weights_) {
+    const T factor = sqrt2<T> * weight;
+    for (int n = 0; n < n_max; ++n, forms += n_padded) {
+      if (like_channels) *out++ = weight * forms[n];
+      for (int k = like_channels ? n + 1 : 0; k < n_max; ++k) *out++ = factor * forms[k];
+    }
+  }
+}
+
+template <typename T>
+void PowerSpectrum<T>::unpack_gradient(bool like_channels, const T* grad_features, int n_padded, T* W,
+                                       T* transposed) const {
+  const int n_max = this->n_max();
+  for (const T weight : weights_) {
+    for (int n = 0; n < n_max; ++n) {
+      for (int k = like_channels ? n : 0; k < n_max; ++k) {
+        const T factor = like_channels && n == k ? T(2) : sqrt2<T>;
+        const T entry = factor * weight * *grad_features++;
+        W[n * n_padded + k] = entry;
+        transposed[k * n_padded + n] = entry;
+        if (like_channels) W[k * n_padded + n] = entry;
+      }
+    }
+    W += n_max * n_padded;
+    transposed += n_max * n_padded;
+  }
+}
+
+template <typename T>
+void PowerSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch& scratch) const {
+  if (c.n_channels() < this->n_channels()) std::fill_n(features, n_features(), T(0));
   const auto& kernels = simd::kernels<T>();
-  std::vector<T> forms(static_cast<std::size_t>((this->l_max() + 1) * this->n_max() * c.n_padded));
-  std::vector<T> other(forms.size());
+  scratch.forms.resize(static_cast<std::size_t>((this->l_max() + 1) * this->n_max() * c.n_padded));
+  for_each_block(c, [&](int a, int b, std::int64_t first) {
+    kernels.bilinear_forms(this->l_max(), this->n_max(), c.n_padded, c.channel(a), c.channel(b), c.stride(),
+                           scratch.forms.data());
+    pack(a == b, scratch.forms.data(), c.n_padded, features + first);
+  });
+}
+
+template <typename T>
+void PowerSpectrum<T>::jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot,
+                           Scratch& scratch) const {
+  if (c.n_channels() < this->n_channels()) std::fill_n(features_dot, n_features(), T(0));
+  const auto& kernels = simd::kernels<T>();
+  scratch.forms.resize(static_cast<std::size_t>((this->l_max() + 1) * this->n_max() * c.n_padded));
+  scratch.other.resize(scratch.forms.size());
   const auto channel_dot = [&](int k) { return c_dot.data() + static_cast<std::int64_t>(k) * c.n_padded; };
-  for (int a = 0; a < c.n_channels(); ++a) {
-    for (int b = a; b < c.n_channels(); ++b) {
-      kernels.bilinear_forms(this->l_max(), this->n_max(), c.n_padded, channel_dot(a), c.channel(b), c.stride(),
-                             forms.data());
-      kernels.bilinear_forms(this->l_max(), this->n_max(), c.n_padded, c.channel(a), channel_dot(b), c.stride(),
-                             other.data());
-      for (std::size_t k = 0; k < forms.size(); ++k) forms[k] += other[k];
-      T* out =
-          features_dot + block_start(c.species[static_cast<std::size_t>(a)], c.species[static_cast<std::size_t>(b)]);
-      a == b ? pack_like(forms.data(), c.n_padded, out) : pack_unlike(forms.data(), c.n_padded, out);
-    }
-  }
+  for_each_block(c, [&](int a, int b, std::int64_t first) {
+    kernels.bilinear_forms(this->l_max(), this->n_max(), c.n_padded, channel_dot(a), c.channel(b), c.stride(),
+                           scratch.forms.data());
+    kernels.bilinear_forms(this->l_max(), this->n_max(), c.n_padded, c.channel(a), channel_dot(b), c.stride(),
+                           scratch.other.data());
+    for (std::size_t k = 0; k < scratch.forms.size(); ++k) scratch.forms[k] += scratch.other[k];
+    pack(a == b, scratch.forms.data(), c.n_padded, features_dot + first);
+  });
 }
 
 template <typename T>
-void PowerSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c) const {
+void PowerSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c,
+                           Scratch& scratch) const {
   const auto& kernels = simd::kernels<T>();
   const int n_max = this->n_max();
   const int n_padded = c.n_padded;
   grad_c.assign(c.values.size(), T(0));
-  // W[l][n][n'] and its transpose: dE/dc_a = W c_b, dE/dc_b = Wᵀ c_a; for one species W is symmetric.
-  std::vector<T> W(static_cast<std::size_t>((this->l_max() + 1) * n_max * n_padded), T(0));
-  std::vector<T> transposed(W.size(), T(0));
+  scratch.forms.assign(static_cast<std::size_t>((this->l_max() + 1) * n_max * n_padded), T(0));
+  scratch.other.assign(scratch.forms.size(), T(0));
+  T* W = scratch.forms.data();
+  T* transposed = scratch.other.data();
   const auto channel_grad = [&](int k) { return grad_c.data() + static_cast<std::int64_t>(k) * n_padded; };
-  for (int a = 0; a < c.n_channels(); ++a) {
-    for (int b = a; b < c.n_channels(); ++b) {
-      const T* g =
-          grad_features + block_start(c.species[static_cast<std::size_t>(a)], c.species[static_cast<std::size_t>(b)]);
-      for (int l = 0; l <= this->l_max(); ++l) {
-        const T weight = weights_[static_cast<std::size_t>(l)];
-        T* block = W.data() + l * n_max * n_padded;
-        T* block_transposed = transposed.data() + l * n_max * n_padded;
-        for (int n = 0; n < n_max; ++n) {
-          for (int k = a == b ? n : 0; k < n_max; ++k) {
-            const T factor = a == b && n == k ? T(2) : sqrt2<T>;
-            const T entry = factor * weight * *g++;
-            block[n * n_padded + k] = entry;
-            block_transposed[k * n_padded + n] = entry;
-            if (a == b) block[k * n_padded + n] = entry;
-          }
-        }
-      }
-      // Rows of the right factor run over the summed index, so each side takes the other's transpose.
-      kernels.bilinear_adjoint(this->l_max(), n_max, n_padded, W.data(), c.channel(a), channel_grad(b), c.stride());
-      if (a != b) {
-        kernels.bilinear_adjoint(this->l_max(), n_max, n_padded, transposed.data(), c.channel(b), channel_grad(a),
-                                 c.stride());
-      }
-    }
-  }
+  for_each_block(c, [&](int a, int b, std::int64_t first) {
+    unpack_gradient(a == b, grad_features + first, n_padded, W, transposed);
+    // Rows of the right factor run over the summed index, so each side takes the other's transpose.
+    kernels.bilinear_adjoint(this->l_max(), n_max, n_padded, W, c.channel(a), channel_grad(b), c.stride());
+    if (a == b) return;
+    kernels.bilinear_adjoint(this->l_max(), n_max, n_padded, transposed, c.channel(b), channel_grad(a), c.stride());
+  });
 }
 
 template <typename T>
-std::vector<ColumnRange> PowerSpectrum<T>::columns_of_species(const std::vector<std::int32_t>& species) const {
+std::vector<ColumnRange> PowerSpectrum<T>::columns_of_channels(const std::vector<std::int32_t>& channels) const {
   std::vector<ColumnRange> ranges;
-  for (std::size_t a = 0; a < species.size(); ++a) {
-    for (std::size_t b = a; b < species.size(); ++b) {
-      ranges.push_back({block_start(species[a], species[b]), block_size(a == b)});
+  for (std::size_t a = 0; a < channels.size(); ++a) {
+    const std::size_t last = pairs_ == ChannelPairs::like ? a + 1 : channels.size();
+    for (std::size_t b = a; b < last; ++b) {
+      ranges.push_back({block_start(channels[a], channels[b]), block_size(a == b)});
     }
   }
   return ranges;
 }
 
 template <typename T>
-std::vector<ColumnRange> PowerSpectrum<T>::columns_of_neighbor(std::int32_t species) const {
+std::vector<ColumnRange> PowerSpectrum<T>::columns_touched_by(std::int32_t channel) const {
+  if (pairs_ == ChannelPairs::like) return {{block_start(channel, channel), block_size(true)}};
   std::vector<ColumnRange> ranges;
-  for (std::int32_t other = 0; other < this->n_species(); ++other) {
-    ranges.push_back({block_start(std::min(species, other), std::max(species, other)), block_size(species == other)});
+  for (std::int32_t other = 0; other < this->n_channels(); ++other) {
+    ranges.push_back({block_start(std::min(channel, other), std::max(channel, other)), block_size(channel == other)});
   }
   return ranges;
 }
 
 // dc_{n,lm}/dD = R'_n u Y + R_n ∂Y has rank two in (n, m), so m is contracted first: with U_q' = Σ_m c_{q',lm} Y_lm and
-// V_q' = Σ_m c_{q',lm} ∂Y_lm, dp/dD = (2l+1)^{-1/2} (R'_q u U_q' + R_q V_q') plus q <-> q'.
+// V_q' = Σ_m c_{q',lm} ∂Y_lm, dp/dD = (2l+1)^{-1/2} (R'_q u U_q' + R_q V_q') plus q <-> q', each times the neighbor's
+// weight in the channel of q.
 template <typename T>
-void PowerSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, int channel, Scratch& scratch,
-                                     T* out) const {
+void PowerSpectrum<T>::block_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, std::size_t axis,
+                                      std::array<int, 2> index, std::array<T, 2> weight, Scratch& scratch,
+                                      T* out) const {
   const auto& kernels = simd::kernels<T>();
   const int n_max = this->n_max();
   const int n_padded = c.n_padded;
-  const int n_degrees = this->l_max() + 1;
-  const std::int64_t n_lm = static_cast<std::int64_t>(n_degrees) * n_degrees;
-  const std::int64_t stride = c.stride();
-  const std::int64_t contracted_row = n_degrees * stride;
-  scratch.contracted.resize(static_cast<std::size_t>(4 * contracted_row));
   scratch.left.resize(static_cast<std::size_t>(4 * n_padded));
   scratch.right.resize(static_cast<std::size_t>(4 * n_padded));
-  scratch.block.resize(static_cast<std::size_t>(n_degrees * n_max * n_padded));
-  for (int l = 0; l < n_degrees; ++l) {
-    kernels.small_product(4, static_cast<int>(stride), 2 * l + 1, terms.h + l * l, n_lm, 1,
-                          c.values.data() + l * l * stride, stride, scratch.contracted.data() + l * stride,
-                          contracted_row);
+  scratch.forms.resize(static_cast<std::size_t>((this->l_max() + 1) * n_max * n_padded));
+  for (int l = 0; l <= this->l_max(); ++l) {
+    const PairContraction<T> contraction(c, terms, l, axis, scratch.contracted.data());
+    int depth = 0;
+    for (std::size_t side = 0; side < 2; ++side) {
+      if (weight[side] == T(0)) continue;
+      T* radial = (side == 0 ? scratch.left : scratch.right).data() + depth * n_padded;
+      T* density = (side == 0 ? scratch.right : scratch.left).data() + depth * n_padded;
+      contraction.radial(weight[side], radial);
+      contraction.density(index[1 - side], density);
+      depth += 2;
+    }
+    kernels.small_product(n_max, n_padded, depth, scratch.left.data(), 1, n_padded, scratch.right.data(), n_padded,
+                          scratch.forms.data() + l * n_max * n_padded, n_padded);
   }
-  const std::int32_t own = c.species[static_cast<std::size_t>(channel)];
+  pack(index[0] == index[1], scratch.forms.data(), n_padded, out);
+}
+
+template <typename T>
+void PowerSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms,
+                                     const TouchedChannels<T>& touched, Scratch& scratch, T* out) const {
+  contract_degrees(c, terms, scratch.contracted);
+  const bool one = touched.only >= 0;
+  const std::int32_t own = one ? c.channels[static_cast<std::size_t>(touched.only)] : -1;
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    int other_channel = 0;
-    for (std::int32_t other = 0; other < this->n_species(); ++other) {
-      const std::int64_t size = block_size(other == own);
-      if (other_channel == c.n_channels() || c.species[static_cast<std::size_t>(other_channel)] != other) {
-        std::fill_n(out, size, T(0));
-        out += size;
-        continue;
-      }
-      for (int l = 0; l < n_degrees; ++l) {
-        // Rows of `left`: R' u and R of the neighbor's functions; rows of `right`: U and V of the other channel's.
-        const T* U = scratch.contracted.data() + l * stride + other_channel * n_padded;
-        const T* V = U + static_cast<std::int64_t>(axis + 1) * contracted_row;
-        T* left = scratch.left.data();
-        T* right = scratch.right.data();
-        for (int n = 0; n < n_padded; ++n) {
-          left[n] = terms.dR[l * n_padded + n] * terms.u[axis];
-          left[n_padded + n] = terms.R[l * n_padded + n];
-          right[n] = U[n];
-          right[n_padded + n] = V[n];
+    int a = 0;  // index in the coefficients of channel i, and of channel k
+    for (std::int32_t i = 0; i < this->n_channels(); ++i) {
+      const bool has_a = a < c.n_channels() && c.channels[static_cast<std::size_t>(a)] == i;
+      const std::int32_t last = pairs_ == ChannelPairs::like ? i + 1 : this->n_channels();
+      int b = a;
+      for (std::int32_t k = i; k < last; ++k) {
+        const bool has_b = b < c.n_channels() && c.channels[static_cast<std::size_t>(b)] == k;
+        if (!one || own == i || own == k) {
+          if (has_a && has_b) {
+            block_jacobian(c, terms, axis, {a, b}, {touched.weights[a], touched.weights[b]}, scratch, out);
+          } else {
+            std::fill_n(out, block_size(i == k), T(0));
+          }
+          out += block_size(i == k);
         }
-        int depth = 2;
-        if (other == own) {
-          std::copy_n(right, 2 * n_padded, left + 2 * n_padded);
-          std::copy_n(left, 2 * n_padded, right + 2 * n_padded);
-          depth = 4;
-        } else if (other < own) {
-          std::swap(left, right);
-        }
-        kernels.small_product(n_max, n_padded, depth, left, 1, n_padded, right, n_padded,
-                              scratch.block.data() + l * n_max * n_padded, n_padded);
+        b += has_b ? 1 : 0;
       }
-      other == own ? pack_like(scratch.block.data(), n_padded, out) : pack_unlike(scratch.block.data(), n_padded, out);
-      out += size;
-      ++other_channel;
+      a += has_a ? 1 : 0;
     }
   }
 }

@@ -7,7 +7,7 @@ namespace castile {
 
 template <typename T>
 std::int64_t RadialSpectrum<T>::n_features() const {
-  return static_cast<std::int64_t>(this->n_species()) * this->n_max();
+  return static_cast<std::int64_t>(this->n_channels()) * this->n_max();
 }
 
 template <typename T>
@@ -15,49 +15,58 @@ void RadialSpectrum<T>::write(const Coefficients<T>& layout, const std::vector<T
   std::fill_n(features, n_features(), T(0));
   for (int channel = 0; channel < layout.n_channels(); ++channel) {
     std::copy_n(values.data() + static_cast<std::int64_t>(channel) * layout.n_padded, this->n_max(),
-                features + layout.species[static_cast<std::size_t>(channel)] * this->n_max());
+                features + layout.channels[static_cast<std::size_t>(channel)] * this->n_max());
   }
 }
 
 template <typename T>
-void RadialSpectrum<T>::forward(const Coefficients<T>& c, T* features) const {
+void RadialSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch& /*scratch*/) const {
   write(c, c.values, features);
 }
 
 template <typename T>
-void RadialSpectrum<T>::jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot) const {
+void RadialSpectrum<T>::jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot,
+                            Scratch& /*scratch*/) const {
   write(c, c_dot, features_dot);
 }
 
 template <typename T>
-void RadialSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c) const {
+void RadialSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c,
+                            Scratch& /*scratch*/) const {
   grad_c.assign(c.values.size(), T(0));
   for (int channel = 0; channel < c.n_channels(); ++channel) {
-    std::copy_n(grad_features + c.species[static_cast<std::size_t>(channel)] * this->n_max(), this->n_max(),
+    std::copy_n(grad_features + c.channels[static_cast<std::size_t>(channel)] * this->n_max(), this->n_max(),
                 grad_c.data() + static_cast<std::int64_t>(channel) * c.n_padded);
   }
 }
 
 template <typename T>
-std::vector<ColumnRange> RadialSpectrum<T>::columns_of_species(const std::vector<std::int32_t>& species) const {
+std::vector<ColumnRange> RadialSpectrum<T>::columns_of_channels(const std::vector<std::int32_t>& channels) const {
   std::vector<ColumnRange> ranges;
-  for (const std::int32_t s : species) {
-    ranges.push_back({static_cast<std::int64_t>(s) * this->n_max(), this->n_max()});
+  for (const std::int32_t channel : channels) {
+    ranges.push_back({static_cast<std::int64_t>(channel) * this->n_max(), this->n_max()});
   }
   return ranges;
 }
 
 template <typename T>
-std::vector<ColumnRange> RadialSpectrum<T>::columns_of_neighbor(std::int32_t species) const {
-  return columns_of_species({species});
+std::vector<ColumnRange> RadialSpectrum<T>::columns_touched_by(std::int32_t channel) const {
+  return columns_of_channels({channel});
 }
 
 template <typename T>
-void RadialSpectrum<T>::pair_jacobian(const Coefficients<T>& /*c*/, const PairTerms<T>& terms, int /*channel*/,
-                                      Scratch& /*scratch*/, T* out) const {
+void RadialSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms,
+                                      const TouchedChannels<T>& touched, Scratch& /*scratch*/, T* out) const {
   // Y_00 is a constant: only the radial direction is left.
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    for (int n = 0; n < this->n_max(); ++n) *out++ = terms.dR[n] * terms.u[axis] * terms.h[0];
+    const T along = terms.u[axis] * terms.h[0];
+    if (touched.only >= 0) {
+      for (int n = 0; n < this->n_max(); ++n) *out++ = terms.dR[n] * along;
+      continue;
+    }
+    for (int k = 0; k < c.n_channels(); ++k) {
+      for (int n = 0; n < this->n_max(); ++n) *out++ = touched.weights[k] * terms.dR[n] * along;
+    }
   }
 }
 

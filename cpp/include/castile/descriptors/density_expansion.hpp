@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,24 +13,35 @@
 
 namespace castile {
 
-struct DensityExpansionParameters {
-  RadialBasisParameters radial;
-  std::string cutoff_function = "cosine";
-  double cutoff_width = 0.5;   ///< Å
-  double center_weight = 1.0;  ///< weight of the center's own Gaussian
-  double accuracy = 1e-8;      ///< of the radial table, relative to max |R|
+/// The radial functions of some species' neighbors.
+struct RadialTableParameters {
+  RadialBasisParameters basis;
+  PairWeightParameters weight;
+  double accuracy = 1e-8;  ///< of the table, relative to max |R|
 };
 
-/// Density coefficients c[lm][channel][n] of one center, one channel per species present, n padded.
+struct DensityExpansionParameters {
+  /// One for all species, or several that `table_of_species` chooses from; all of the same n_max and l_max.
+  std::vector<RadialTableParameters> tables = {{}};
+  std::vector<int> table_of_species;    ///< (n_species); empty: the first
+  std::vector<double> species_weights;  ///< (n_species): factors of the atoms' densities; empty: one
+  double center_weight = 1.0;           ///< factor of the density at the center itself
+
+  int n_max() const { return tables.front().basis.n_max; }
+  int l_max() const { return tables.front().basis.l_max; }
+};
+
+/// Density coefficients c[lm][channel][n] of one center, n padded. The channels are the species that are there, or
+/// mixtures of species.
 template <typename T>
 struct Coefficients {
-  std::vector<std::int32_t> species;  ///< of the channels, ascending
+  std::vector<std::int32_t> channels;  ///< which they are, ascending
   int l_max = 0;
   int n_max = 0;
   int n_padded = 0;
   std::vector<T> values;
 
-  int n_channels() const { return static_cast<int>(species.size()); }
+  int n_channels() const { return static_cast<int>(channels.size()); }
   /// Distance between the rows lm.
   std::int64_t stride() const { return static_cast<std::int64_t>(n_channels()) * n_padded; }
   T* channel(int index) { return values.data() + static_cast<std::int64_t>(index) * n_padded; }
@@ -81,18 +93,31 @@ constexpr std::int64_t expansion_chunk_size = 64;
 template <typename T>
 class DensityExpansion {
  public:
-  explicit DensityExpansion(const DensityExpansionParameters& parameters);
+  /// Throws std::invalid_argument, naming the parameter that is out of range.
+  DensityExpansion(const DensityExpansionParameters& parameters, int n_species);
 
   const DensityExpansionParameters& parameters() const { return parameters_; }
-  const SplinedBasis<T>& radial() const { return radial_; }
-  int n_max() const { return radial_.n_max(); }
-  int l_max() const { return radial_.l_max(); }
+  const SplinedBasis<T>& radial(std::int32_t species) const {
+    return *tables_[static_cast<std::size_t>(table_of_species_[static_cast<std::size_t>(species)])];
+  }
+  int n_species() const { return static_cast<int>(table_of_species_.size()); }
+  int n_max() const { return tables_.front()->n_max(); }
+  int l_max() const { return tables_.front()->l_max(); }
+  int n_padded() const { return tables_.front()->n_padded(); }
+  std::int64_t row_length() const { return tables_.front()->row_length(); }
+  /// Up to where neighbors of each species count, Å.
+  std::vector<double> reaches() const;
+  /// Largest interpolation error of the tables, relative to max |R|.
+  double table_error() const;
+  std::int64_t table_bytes() const;
 
-  /// Sorts pairs `first` to `last` of one center of species `own_species` into an environment;
-  /// `species` are those of the structure's atoms, below `n_species`.
+  /// Sorts pairs `first` to `last` of one center into an environment; `species` are those of the structure's atoms,
+  /// `own_species` is the center's, -1 for a point in space, which has no density of its own.
   void make_environment(const PairBuffer& pairs, std::int64_t first, std::int64_t last, const std::int32_t* species,
-                        std::int32_t n_species, std::int32_t own_species, Environment<T>& environment,
-                        ExpansionScratch<T>& scratch) const;
+                        std::int32_t own_species, Environment<T>& environment, ExpansionScratch<T>& scratch) const;
+
+  /// Gives c the layout of the environment's coefficients, all zero: a channel for each of its species.
+  void resize_like(const Environment<T>& environment, Coefficients<T>& c) const;
 
   /// Coefficients with a channel for each species of the environment.
   void expand(const Environment<T>& environment, Coefficients<T>& c, ExpansionScratch<T>& scratch) const;
@@ -110,16 +135,17 @@ class DensityExpansion {
   void for_each_pair(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch, Visit visit) const;
 
  private:
-  void resize_like(const Environment<T>& environment, Coefficients<T>& c) const;
   void apply_factors(Coefficients<T>& c) const;
   /// Fills scratch.R, dR and weights h for slots of one chunk; see for_each_pair.
-  void pair_terms(const Environment<T>& environment, std::int64_t first, std::int64_t count,
-                  ExpansionScratch<T>& scratch) const;
+  void pair_terms(const Environment<T>& environment, const SplinedBasis<T>& radial, std::int64_t first,
+                  std::int64_t count, ExpansionScratch<T>& scratch) const;
 
   DensityExpansionParameters parameters_;
-  SplinedBasis<T> radial_;
+  std::vector<std::unique_ptr<const SplinedBasis<T>>> tables_;
+  std::vector<int> table_of_species_;
+  std::vector<double> species_weights_;
   std::vector<T> factors_;      ///< monic to orthonormal harmonics, (n_lm)
-  std::vector<T> center_term_;  ///< (n_padded): what the center's own Gaussian adds to l = 0
+  std::vector<T> center_term_;  ///< (n_species, n_padded): what the center's own density adds to l = 0
 };
 
 template <typename T>
@@ -127,14 +153,15 @@ template <typename Visit>
 void DensityExpansion<T>::for_each_pair(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch,
                                         Visit visit) const {
   const auto group = environment.groups[static_cast<std::size_t>(channel)];
+  const SplinedBasis<T>& table = radial(environment.species[static_cast<std::size_t>(channel)]);
   const std::int64_t n_lm = static_cast<std::int64_t>(l_max() + 1) * (l_max() + 1);
   for (std::int64_t start = 0; start < group.count; start += expansion_chunk_size) {
     const std::int64_t count = std::min(expansion_chunk_size, group.count - start);
-    pair_terms(environment, group.first_slot + start, count, scratch);
+    pair_terms(environment, table, group.first_slot + start, count, scratch);
     for (std::int64_t k = 0; k < count; ++k) {
       const auto slot = static_cast<std::size_t>(group.first_slot + start + k);
-      const PairTerms<T> terms{scratch.R.data() + k * radial_.row_length(),
-                               scratch.dR.data() + k * radial_.row_length(),
+      const PairTerms<T> terms{scratch.R.data() + k * table.row_length(),
+                               scratch.dR.data() + k * table.row_length(),
                                scratch.scaled.data() + k * 4 * n_lm,
                                {environment.x[slot], environment.y[slot], environment.z[slot]}};
       visit(environment.pair[slot], terms);

@@ -4,7 +4,13 @@
 
 namespace castile {
 
-/// SOAP: p_{qq'l} = (2l+1)^{-1/2} Σ_m c_{q,lm} c_{q',lm}, q = (species, n), each unordered pair q <= q' once and
+/// Which pairs of channels a power spectrum holds.
+enum class ChannelPairs {
+  all,   ///< a <= b
+  like,  ///< a = b alone ("crossover")
+};
+
+/// SOAP: p_{qq'l} = (2l+1)^{-1/2} Σ_m c_{q,lm} c_{q',lm}, q = (channel, n), each unordered pair q <= q' once and
 /// off-diagonal entries times √2, so that dot products are those of the full tensor.
 ///
 /// Columns (a <= a', l, n, n'), with n <= n' where a = a'.
@@ -14,26 +20,33 @@ class PowerSpectrum final : public FeatureHead<T> {
  public:
   using typename FeatureHead<T>::Scratch;
 
-  PowerSpectrum(int n_species, int n_max, int l_max);
+  explicit PowerSpectrum(const FeatureHeadParameters& parameters, ChannelPairs pairs = ChannelPairs::all);
 
   std::int64_t n_features() const override;
-  void forward(const Coefficients<T>& c, T* features) const override;
-  void jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot) const override;
-  void vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c) const override;
-  std::vector<ColumnRange> columns_of_species(const std::vector<std::int32_t>& species) const override;
-  std::vector<ColumnRange> columns_of_neighbor(std::int32_t species) const override;
-  void pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, int channel, Scratch& scratch,
-                     T* out) const override;
+  void forward(const Coefficients<T>& c, T* features, Scratch& scratch) const override;
+  void jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot, Scratch& scratch) const override;
+  void vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c, Scratch& scratch) const override;
+  std::vector<ColumnRange> columns_of_channels(const std::vector<std::int32_t>& channels) const override;
+  std::vector<ColumnRange> columns_touched_by(std::int32_t channel) const override;
+  void pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, const TouchedChannels<T>& touched,
+                     Scratch& scratch, T* out) const override;
 
  private:
-  std::int64_t block_size(bool like_species) const;
-  /// First column of the block of species a <= b.
+  std::int64_t block_size(bool like_channels) const;
+  /// First column of the block of channels a <= b.
   std::int64_t block_start(std::int32_t a, std::int32_t b) const;
-  /// Packs forms (l, n, n' padded) of two different species.
-  void pack_unlike(const T* forms, int n_padded, T* out) const;
-  /// The same for one species: entries n <= n'.
-  void pack_like(const T* forms, int n_padded, T* out) const;
+  /// Calls body(a, b, first column) for the pairs of channels, by their index in the coefficients.
+  template <typename Body>
+  void for_each_block(const Coefficients<T>& c, const Body& body) const;
+  /// Packs forms (l, n, n' padded) of one pair of channels.
+  void pack(bool like_channels, const T* forms, int n_padded, T* out) const;
+  /// The reverse, for the adjoint: W[l][n][n'] with dE/dc_a = W c_b, and its transpose.
+  void unpack_gradient(bool like_channels, const T* grad_features, int n_padded, T* W, T* transposed) const;
+  /// Writes the derivative of one block along one axis; see pair_jacobian.
+  void block_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, std::size_t axis, std::array<int, 2> index,
+                      std::array<T, 2> weight, Scratch& scratch, T* out) const;
 
+  ChannelPairs pairs_;
   std::vector<T> weights_;  ///< (2l+1)^{-1/2}
 };
 
