@@ -34,7 +34,6 @@ for variable in ("RAYON", "OMP", "OPENBLAS", "MKL", "NUMBA"):
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "peers"))
 
 import featomic
-import featomic_layout
 import numpy as np
 import vesin
 from ase import Atoms
@@ -45,6 +44,7 @@ from pairs import assert_same_pairs
 
 import castile
 from cases import CASES, parameters_for, silicon
+from castile.layouts import featomic_parameters, from_featomic, jacobian_from_featomic
 
 PACKAGES = ("featomic", "dscribe", "vesin", "matscipy", "ase", "numpy")
 
@@ -101,7 +101,7 @@ def feature_contests(name: str, title: str) -> Iterator[Contest]:
     case = CASES[name]
     frames = case.make(False)
     soap = castile.SOAP(**parameters_for(castile.SOAP, case))
-    calculator = featomic.SoapPowerSpectrum(**featomic_layout.parameters(soap, 1e-8))
+    calculator = featomic.SoapPowerSpectrum(**featomic_parameters(soap))
     require_equal_features(soap, frames)
 
     n_columns = len(soap.get_feature_names_out())
@@ -151,7 +151,7 @@ def jacobian_contests() -> Iterator[Contest]:
     case = CASES["silicon_1000"]
     frames = case.make(False)
     soap = castile.SOAP(**parameters_for(castile.SOAP, case))
-    calculator = featomic.SoapPowerSpectrum(**featomic_layout.parameters(soap, 1e-8))
+    calculator = featomic.SoapPowerSpectrum(**featomic_parameters(soap))
     require_equal_gradients(soap, silicon(2))
     cotangent = np.random.default_rng(0).normal(size=soap.transform(frames).shape)
 
@@ -221,19 +221,20 @@ def require_equal_features(soap: castile.SOAP, frames: list[Atoms]) -> None:
     """Raise unless featomic's power spectrum is ours, at the settings timed and at tight ones."""
     for accuracy, spline_accuracy, bound in ((1e-8, 1e-8, 1e-6), (1e-10, 1e-12, 1e-9)):
         ours = soap.__class__(**{**soap.get_params(), "accuracy": accuracy})
-        parameters = featomic_layout.parameters(ours, spline_accuracy)
+        parameters = featomic_parameters(ours, spline_accuracy)
         tensor = featomic.SoapPowerSpectrum(**parameters).compute(frames)
-        theirs = featomic_layout.features(tensor, ours, frames)
+        theirs = from_featomic(tensor, ours, ours.samples(frames))
         require_close(ours.transform(frames), theirs, bound)
 
 
 def require_equal_gradients(soap: castile.SOAP, frames: list[Atoms]) -> None:
     """Raise unless featomic's gradients are ours, at tight settings."""
     ours = soap.__class__(**{**soap.get_params(), "accuracy": 1e-10})
-    parameters = featomic_layout.parameters(ours, 1e-12)
+    parameters = featomic_parameters(ours, 1e-12)
     tensor = featomic.SoapPowerSpectrum(**parameters).compute(frames, gradients=["positions"])
-    theirs = featomic_layout.jacobian(tensor, ours, frames)
-    require_close(ours.jacobian(frames, strain=False).to_dense(), theirs, 1e-7)
+    jacobian = ours.jacobian(frames, strain=False)
+    theirs = jacobian_from_featomic(tensor, ours, ours.samples(frames), jacobian.atom_offsets)
+    require_close(jacobian.to_dense(), theirs, 1e-7)
 
 
 def require_close(ours: np.ndarray, theirs: np.ndarray, bound: float) -> None:

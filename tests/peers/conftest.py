@@ -1,7 +1,12 @@
-"""The structures as a fixture, and a guard against a run that compares nothing."""
+"""The structures as a fixture, the references of tests/python, and a guard against a run that compares nothing."""
+
+import sys
+from pathlib import Path
 
 import pytest
 from peer_structures import STRUCTURES
+
+sys.path.append(str(Path(__file__).parents[1] / "python"))
 
 passed = []
 

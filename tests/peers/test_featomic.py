@@ -19,9 +19,15 @@ from ase.data import atomic_numbers
 from peer_structures import STRUCTURES
 
 import castile
+from castile.layouts import (
+    featomic_parameters,
+    from_featomic,
+    jacobian_from_featomic,
+    strain_from_featomic,
+    to_featomic,
+)
 
 featomic = pytest.importorskip("featomic", reason="featomic is not installed")
-layout = pytest.importorskip("featomic_layout")
 
 pytestmark = pytest.mark.peers
 
@@ -105,7 +111,7 @@ def peer(cls, case, name):
     atoms = STRUCTURES[name]()
     ours = make(cls, case, atoms, accuracy=1e-10)
     gradients = ["positions", "strain"] if atoms.pbc.all() else ["positions"]
-    calculator = CALCULATORS[cls](**layout.parameters(ours, spline_accuracy=None))
+    calculator = CALCULATORS[cls](**featomic_parameters(ours, spline_accuracy=None))
     return calculator.compute(atoms, gradients=gradients)
 
 
@@ -119,14 +125,14 @@ def difference(actual, expected):
 def test_features_equal_featomics_closed_form(cls, case, name):
     atoms = STRUCTURES[name]()
     ours = make(cls, case, atoms, accuracy=1e-13)
-    expected = layout.features(peer(cls, case, name), ours, [atoms])
+    expected = from_featomic(peer(cls, case, name), ours, ours.samples(atoms))
     assert difference(ours.transform(atoms), expected) < BOUNDS[case][0]
 
 
 def test_position_gradients_equal_featomics(cls, case, name):
     atoms = STRUCTURES[name]()
     ours = make(cls, case, atoms, accuracy=1e-13)
-    expected = layout.jacobian(peer(cls, case, name), ours, [atoms])
+    expected = jacobian_from_featomic(peer(cls, case, name), ours, ours.samples(atoms), [0, len(atoms)])
     assert difference(ours.jacobian(atoms, strain=False).to_dense(), expected) < BOUNDS[case][1]
 
 
@@ -134,7 +140,7 @@ def test_position_gradients_equal_featomics(cls, case, name):
 def test_strain_gradients_equal_featomics(cls, case, name):
     atoms = STRUCTURES[name]()
     ours = make(cls, case, atoms, accuracy=1e-13)
-    expected = layout.strain(peer(cls, case, name), ours, [atoms])
+    expected = strain_from_featomic(peer(cls, case, name), ours, ours.samples(atoms))
     assert difference(ours.jacobian(atoms).strain, expected) < BOUNDS[case][1]
 
 
@@ -149,24 +155,26 @@ def test_accuracy_bounds_the_tables_share(cls, case, name, accuracy, bounds):
     atoms = STRUCTURES[name]()
     ours = make(cls, case, atoms, accuracy=accuracy)
     tensor = peer(cls, case, name)
-    assert difference(ours.transform(atoms), layout.features(tensor, ours, [atoms])) < bounds[0]
+    samples = ours.samples(atoms)
+    assert difference(ours.transform(atoms), from_featomic(tensor, ours, samples)) < bounds[0]
     dense = ours.jacobian(atoms, strain=False).to_dense()
-    assert difference(dense, layout.jacobian(tensor, ours, [atoms])) < bounds[1]
+    expected = jacobian_from_featomic(tensor, ours, samples, [0, len(atoms)])
+    assert difference(dense, expected) < bounds[1]
 
 
 def test_features_agree_when_both_use_their_default_tables(cls, name):
     atoms = STRUCTURES[name]()
     ours = make(cls, "7_5", atoms, accuracy=1e-8)
-    calculator = CALCULATORS[cls](**layout.parameters(ours, spline_accuracy=1e-8))
-    expected = layout.features(calculator.compute(atoms), ours, [atoms])
+    calculator = CALCULATORS[cls](**featomic_parameters(ours))
+    expected = from_featomic(calculator.compute(atoms), ours, ours.samples(atoms))
     assert difference(ours.transform(atoms), expected) < 2e-7
 
 
 def test_rows_of_many_frames_come_in_the_same_order(cls):
     frames = [make_structure() for make_structure in STRUCTURES.values()]
     ours = make(cls, "7_5", *frames, accuracy=1e-13)
-    calculator = CALCULATORS[cls](**layout.parameters(ours, spline_accuracy=None))
-    expected = layout.features(calculator.compute(frames), ours, frames)
+    calculator = CALCULATORS[cls](**featomic_parameters(ours, spline_accuracy=None))
+    expected = from_featomic(calculator.compute(frames), ours, ours.samples(frames))
     assert difference(ours.transform(frames), expected) < BOUNDS["7_5"][0]
 
 
@@ -181,3 +189,31 @@ def test_kernel_equals_that_of_featomics_full_tensor(name):
     kernel = theirs @ theirs.T * (np.pi * ours.sigma**2) ** 3
     rows = ours.transform(atoms)
     assert difference(rows @ rows.T, kernel) < BOUNDS["7_5"][0]
+
+
+# ---------------------------------------------------------------- from ours to theirs
+
+
+def test_our_rows_become_featomics_blocks(cls, case, name):
+    atoms = STRUCTURES[name]()
+    ours = make(cls, case, atoms, accuracy=1e-13)
+    J = ours.jacobian(atoms, strain=False)
+    blocks = to_featomic(ours.transform(atoms), ours, ours.samples(atoms), J)
+    theirs = {tuple(key.values): block for key, block in peer(cls, case, name).items()}
+    largest = max(np.abs(block.values).max() for block in theirs.values())
+    for key, block in blocks.items():
+        expected = theirs[key]
+        labels = [component.values[:, 0].tolist() for component in expected.components]
+        assert labels == ([] if block.components is None else [block.components.tolist()])
+        assert np.array_equal(block.properties, expected.properties.values)
+        rows = [expected.samples.position(sample) for sample in block.samples.tolist()]
+        np.testing.assert_allclose(block.values, expected.values[rows], rtol=1e-7, atol=1e-9 * largest)
+        if ours.center_weight != 0.0:
+            assert rows == list(range(len(expected.samples)))
+        gradient, expected_gradient = block.gradients["positions"], expected.gradient("positions")
+        # Samples count through the rows of the block, some of which we leave out.
+        samples = [(rows[sample], *atom) for sample, *atom in gradient.samples.tolist()]
+        rows = [expected_gradient.samples.position(sample) for sample in samples]
+        np.testing.assert_allclose(gradient.values, expected_gradient.values[rows], rtol=1e-6, atol=1e-8 * largest)
+    if ours.center_weight != 0.0:  # else a center sees its own species there, be it with a row of zeros
+        assert set(blocks) == set(theirs)
