@@ -1,7 +1,7 @@
 """Castile: fast, differentiable descriptors and kernel regression for atomistic machine learning.
 
-Units are Å, eV, eV/Å and eV/Å³; structures are ``ase.Atoms``. The modules ``datasets``, ``io`` and ``plots`` are
-imported when they are first used.
+Units are Å, eV, eV/Å and eV/Å³; structures are ``ase.Atoms``. The modules ``datasets``, ``io``, ``layouts``, ``plots``,
+``rotations`` and ``storage`` are imported when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -10,19 +10,23 @@ from castile import kernels
 from castile._core import __version__
 from castile.descriptors import (
     SOAP,
+    FeatureChunk,
     Gradients,
     Jacobian,
     JacobianGroup,
     MemoryEstimate,
     RadialSpectrum,
     SphericalExpansion,
+    TabulatedBasis,
 )
 from castile.errors import (
     CastileError,
     FileReadError,
+    FileWriteError,
     InputError,
     InputTypeError,
     MemoryLimitError,
+    MissingPackageError,
     NotFittedError,
     UnknownSpeciesError,
 )
@@ -35,12 +39,17 @@ if TYPE_CHECKING:
 
     from castile import datasets as datasets
     from castile import io as io
+    from castile import layouts as layouts
     from castile import plots as plots
+    from castile import rotations as rotations
+    from castile import storage as storage
 
 __all__ = [
     "SOAP",
     "CastileError",
+    "FeatureChunk",
     "FileReadError",
+    "FileWriteError",
     "Gradients",
     "InputError",
     "InputTypeError",
@@ -49,10 +58,12 @@ __all__ = [
     "KernelRidge",
     "MemoryEstimate",
     "MemoryLimitError",
+    "MissingPackageError",
     "NeighborList",
     "NotFittedError",
     "RadialSpectrum",
     "SphericalExpansion",
+    "TabulatedBasis",
     "UnknownSpeciesError",
     "__version__",
     "kernels",
@@ -64,7 +75,7 @@ __all__ = [
 ]
 
 # Not in __all__: `from castile import *` must not hide the standard library's io.
-_LAZY_MODULES = ("datasets", "io", "plots")
+_LAZY_MODULES = ("datasets", "io", "layouts", "plots", "rotations", "storage")
 
 if not TYPE_CHECKING:  # type checkers take it for a promise that every name exists
 

@@ -36,6 +36,8 @@ _SYNONYMS = {
     "elements": "species",
     "symbols": "species",
     "normalise": "normalize",
+    "weighting": "density_weighting",
+    "species_weighting": "species_weights",
 }
 
 
@@ -63,6 +65,14 @@ def positive_length(name: str, value: Any) -> float:
     number = real(name, value, " in Å")
     if number <= 0.0:
         raise InputError(f"{name} must be a positive length in Å, got {value!r}")
+    return number
+
+
+def length(name: str, value: Any) -> float:
+    """Return a length in Å that may be zero."""
+    number = real(name, value, " in Å")
+    if number < 0.0:
+        raise InputError(f"{name} must be a length in Å of 0 or more, got {value!r}")
     return number
 
 

@@ -7,9 +7,11 @@ from sklearn.exceptions import NotFittedError as _SklearnNotFittedError
 __all__ = [
     "CastileError",
     "FileReadError",
+    "FileWriteError",
     "InputError",
     "InputTypeError",
     "MemoryLimitError",
+    "MissingPackageError",
     "NotFittedError",
     "UnknownSpeciesError",
 ]
@@ -45,3 +47,11 @@ class NotFittedError(CastileError, _SklearnNotFittedError):  # type: ignore[misc
 
 class FileReadError(CastileError, OSError):
     """A file cannot be read, or is not what it should be."""
+
+
+class FileWriteError(CastileError, OSError):
+    """A file cannot be written, for example because the disk is full; ``errno`` is that of the system."""
+
+
+class MissingPackageError(CastileError, ImportError):
+    """An optional package is needed that is not installed; the message names it and how to get it."""

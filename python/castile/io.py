@@ -8,7 +8,7 @@ import secrets
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,15 @@ from castile._core import __version__
 from castile.descriptors import Jacobian, JacobianGroup
 from castile.descriptors._base import SAMPLE_DTYPE
 from castile.descriptors._species import checked_species
+from castile.descriptors.tabulated import TabulatedBasis
 from castile.errors import FileReadError, InputError
 
 __all__ = [
     "FeatureFile",
     "atomic_write",
+    "check_folder",
     "check_output",
+    "describe_descriptor",
     "load_features",
     "read_frames",
     "save_features",
@@ -177,11 +180,16 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
             raise InputError(f"{path} exists and is not a regular file; choose another name")
         if not overwrite:
             raise InputError(f"{path} exists; choose another name, or allow overwriting (--overwrite)")
-    if not target.parent.is_dir():
-        raise InputError(f"the directory {target.parent} does not exist; create it, or write elsewhere")
-    if not os.access(target.parent, os.W_OK):
-        raise InputError(f"no permission to write into the directory {target.parent}; write elsewhere")
+    check_folder(target.parent)
     return target
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError if no file can be written into a directory."""
+    if not folder.is_dir():
+        raise InputError(f"the directory {folder} does not exist; create it, or write elsewhere")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"no permission to write into the directory {folder}; write elsewhere")
 
 
 @contextmanager
@@ -288,7 +296,7 @@ def save_features(
         If the file cannot be written under this name.
     """
     arrays: dict[str, Any] = {"castile_version": __version__, "castile_format": _FORMAT_VERSION}
-    arrays["descriptor"] = json.dumps(_describe(descriptor))
+    arrays["descriptor"] = json.dumps(describe_descriptor(descriptor))
     arrays["feature_names"] = descriptor.get_feature_names_out().astype(str)
     arrays |= {name: samples[name] for name in ("frame", "atom", "species")}
     if scipy.sparse.issparse(features):
@@ -303,15 +311,34 @@ def save_features(
         np.savez(file, **arrays)  # no objects among them, hence no pickle
 
 
-def _describe(descriptor: Any) -> dict[str, Any]:
+def describe_descriptor(descriptor: Any) -> dict[str, Any]:
+    """Return a descriptor's name, the parameters that make an equal one, and the species of its columns."""
     parameters = descriptor.get_params()
     known = parameters.get("species") is not None
     species = checked_species(parameters["species"]) if known else descriptor.species_
     return {
         "name": type(descriptor).__name__,
-        "parameters": {**parameters, "species": list(species)},
+        "parameters": _plain({**parameters, "species": list(species)}),
         "species": list(species),
+        "learned": {
+            name: _plain(value)
+            for name in ("contraction_", "species_mixing_", "radial_mixing_")
+            if (value := getattr(descriptor, name, None)) is not None
+        },
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return parameters as JSON has them: arrays and tables of functions as lists of numbers."""
+    if isinstance(value, TabulatedBasis):
+        return {"r": value.r.tolist(), "values": value.values.tolist(), "quantity": value.quantity}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value
 
 
 def _jacobian_arrays(jacobian: Jacobian) -> dict[str, Any]:

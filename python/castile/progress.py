@@ -16,8 +16,10 @@ __all__ = ["cut", "step", "track"]
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[tuple[int, Item]], total: int, description: str, show: bool) -> Iterator[Item]:
-    """Yield the items; with ``show`` draw a bar that advances by each item's weight out of ``total``."""
+def track(
+    items: Iterable[tuple[int, Item]], total: int | None, description: str, show: bool
+) -> Iterator[Item]:
+    """Yield the items; with ``show`` draw a bar that advances by each item's weight, out of ``total`` if known."""
     if not show:
         yield from (item for _, item in items)
         return

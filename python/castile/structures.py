@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,14 @@ from ase.data import chemical_symbols
 from castile import _core
 from castile.errors import InputError, InputTypeError, UnknownSpeciesError
 
-__all__ = ["StructureArrays", "as_frames", "as_structure_arrays", "is_single_frame", "species_table"]
+__all__ = [
+    "StructureArrays",
+    "as_frames",
+    "as_structure_arrays",
+    "is_single_frame",
+    "iterate_frames",
+    "species_table",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -41,6 +48,8 @@ class StructureArrays:
         True along periodic axes.
     atom_offsets : ndarray of shape (n_frames + 1,)
         The atoms of frame ``f`` are ``atom_offsets[f]:atom_offsets[f + 1]``.
+    first_frame : int
+        Number of frame 0 here in the stream that it was taken from; messages count from there.
     """
 
     positions: FloatArray
@@ -48,6 +57,7 @@ class StructureArrays:
     cells: FloatArray
     pbc: npt.NDArray[np.bool_]
     atom_offsets: IntArray
+    first_frame: int = 0
 
     @property
     def n_frames(self) -> int:
@@ -72,6 +82,7 @@ class StructureArrays:
             self.cells[start:stop],
             self.pbc[start:stop],
             self.atom_offsets[start : stop + 1] - first,
+            self.first_frame + start,
         )
 
     def to_core(self, species_of_number: npt.NDArray[np.int32]) -> _core.Structures:
@@ -94,8 +105,13 @@ def as_frames(frames: Any) -> list[Atoms]:
     InputTypeError
         If something else than a structure is found.
     """
+    return list(iterate_frames(frames))
+
+
+def iterate_frames(frames: Any) -> Iterator[Atoms]:
+    """Return the user's frames one by one, as :func:`as_frames`; what is no collection of frames is refused at once."""
     if is_single_frame(frames):
-        return [_as_atoms(frames, 0)]
+        return iter([_as_atoms(frames, 0)])
     if isinstance(frames, (str, bytes)) or not isinstance(frames, Iterable):
         raise InputTypeError(
             f"frames must be ase.Atoms or a sequence of them, got {type(frames).__name__}; {_READ_FILES}"
@@ -111,7 +127,7 @@ def as_frames(frames: Any) -> list[Atoms]:
             f"frames must be ase.Atoms or a sequence of them, got a {type(frames).__name__}; "
             f"give its column of structures, df[{_column_of_structures(frames)!r}]"
         )
-    return [_as_atoms(frame, index) for index, frame in enumerate(frames)]
+    return (_as_atoms(frame, index) for index, frame in enumerate(frames))
 
 
 def is_single_frame(frames: Any) -> bool:
@@ -142,13 +158,15 @@ def _column_of_structures(table: Any) -> Any:
     return "atoms"
 
 
-def as_structure_arrays(frames: Any) -> StructureArrays:
+def as_structure_arrays(frames: Any, first_frame: int = 0) -> StructureArrays:
     """Convert and check frames.
 
     Parameters
     ----------
     frames : ase.Atoms or a sequence of them
         Positions may lie outside the cell. A periodic axis needs a cell vector.
+    first_frame : int
+        Number that messages give to the first of them.
 
     Returns
     -------
@@ -176,7 +194,7 @@ def as_structure_arrays(frames: Any) -> StructureArrays:
         numbers[own] = atoms.numbers
         cells[index] = atoms.cell.array
         pbc[index] = atoms.pbc
-    arrays = StructureArrays(positions, numbers, cells, pbc, offsets)
+    arrays = StructureArrays(positions, numbers, cells, pbc, offsets, first_frame)
     _check_finite(arrays)
     _check_cells(arrays)
     return arrays
@@ -187,20 +205,21 @@ def _check_finite(arrays: StructureArrays) -> None:
         atom = int(np.flatnonzero(~np.isfinite(arrays.positions).all(axis=1))[0])
         frame = int(np.searchsorted(arrays.atom_offsets, atom, side="right")) - 1
         raise InputError(
-            f"the position of atom {atom - arrays.atom_offsets[frame]} of frame {frame} is not finite: "
+            f"the position of atom {atom - arrays.atom_offsets[frame]} of frame {arrays.first_frame + frame} "
+            "is not finite: "
             f"{arrays.positions[atom].tolist()}; remove or repair that structure"
         )
     if not np.isfinite(arrays.cells).all():
         frame = int(np.flatnonzero(~np.isfinite(arrays.cells).all(axis=(1, 2)))[0])
         raise InputError(
-            f"the cell of frame {frame} is not finite: {arrays.cells[frame].tolist()}"
+            f"the cell of frame {arrays.first_frame + frame} is not finite: {arrays.cells[frame].tolist()}"
         )
     unknown = (arrays.numbers < 0) | (arrays.numbers >= len(chemical_symbols))
     if unknown.any():
         atom = int(np.flatnonzero(unknown)[0])
         frame = int(np.searchsorted(arrays.atom_offsets, atom, side="right")) - 1
         raise InputError(
-            f"atom {atom - arrays.atom_offsets[frame]} of frame {frame} has atomic number "
+            f"atom {atom - arrays.atom_offsets[frame]} of frame {arrays.first_frame + frame} has atomic number "
             f"{arrays.numbers[atom]}; it must lie between 0 and {len(chemical_symbols) - 1}"
         )
 
@@ -211,7 +230,7 @@ def _check_cells(arrays: StructureArrays) -> None:
     if missing.any():
         frame, axis = (int(value) for value in np.argwhere(missing)[0])
         raise InputError(
-            f"frame {frame} is periodic along axis {axis} but has no cell vector there; "
+            f"frame {arrays.first_frame + frame} is periodic along axis {axis} but has no cell vector there; "
             "set atoms.cell, or set atoms.pbc to False along that axis"
         )
     unit = arrays.cells / np.where(lengths > 0.0, lengths, 1.0)[:, :, None]
@@ -224,7 +243,7 @@ def _check_cells(arrays: StructureArrays) -> None:
         ratio = np.prod(np.linalg.svd(unit[frame][arrays.pbc[frame]], compute_uv=False))
         if ratio < _SMALLEST_VOLUME_RATIO:
             raise InputError(
-                f"the periodic cell vectors of frame {frame} span no volume: "
+                f"the periodic cell vectors of frame {arrays.first_frame + frame} span no volume: "
                 f"{arrays.cells[frame].tolist()}; check atoms.cell, or set atoms.pbc to False"
             )
 

@@ -11,6 +11,7 @@ from ase.build import bulk
 import castile
 from castile import _core, _memory, errors
 from castile.descriptors import DESCRIPTORS
+from castile.descriptors._parameters import Learned, core_parameters
 from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError, UnknownSpeciesError
 
 
@@ -183,9 +184,10 @@ def test_unknown_species_need_a_fit_first(cls):
 BAD_PARAMETERS = [
     *[
         (name, value, InputError, f"{name} must be a positive length in Å, got")
-        for name in ("cutoff", "sigma", "cutoff_width")
+        for name in ("cutoff", "cutoff_width", "neighbor_radius")
         for value in (0, -1, -0.1)
     ],
+    *[("sigma", value, InputError, "sigma must be a length in Å of 0 or more, got") for value in (-1, -0.1)],
     *[
         (name, value, InputError, f"{name} must be a finite number")
         for name in ("cutoff", "sigma", "cutoff_width", "center_weight", "accuracy")
@@ -197,6 +199,35 @@ BAD_PARAMETERS = [
         for value in ("5", None, True, [1.0], 1j)
     ],
     ("cutoff_width", 3.1, InputError, r"cutoff_width must be above 0 and at most the cutoff \(3"),
+    ("cutoff", {"H": 3.0}, InputError, "cutoff must have an entry for each of the species .* lacks 'Si'"),
+    ("cutoff", {"H": 3.0, "Si": -1.0}, InputError, r"cutoff\['Si'\] must be a positive length"),
+    ("sigma", {"H": 0.3}, InputError, "sigma must have an entry for each of the species .* lacks 'Si'"),
+    ("sigma", {"H": 0.3, "Si": "a"}, InputTypeError, r"sigma\['Si'\] must be a number in Å"),
+    ("neighbor_radius", "5", InputTypeError, "neighbor_radius must be a number in Å"),
+    ("species_weights", {"H": 1.0}, InputError, r"species_weights must have an entry .* lacks \['Si'\]"),
+    ("species_weights", [1.0, 2.0], InputTypeError, "species_weights must be None or a dict"),
+    ("species_weights", {"H": 1.0, "Si": np.nan}, InputError, r"species_weights\['Si'\] must be a finite"),
+    ("density_weighting", "poly", InputTypeError, "density_weighting must be None or a dict"),
+    ("density_weighting", {"r0": 1.0}, InputTypeError, "density_weighting must be None or a dict"),
+    ("density_weighting", {"function": "tanh"}, InputError, r"density_weighting\['function'\] must be one of"),
+    ("density_weighting", {"function": "poly", "r0": 2.0}, InputError, "density_weighting of 'poly' needs 'm'"),
+    (
+        "density_weighting",
+        {"function": "poly", "r0": 2.0, "m": 1, "d": 1},
+        InputError,
+        r"density_weighting of 'poly' takes .* got \['d'\] too",
+    ),
+    ("density_weighting", {"function": "poly", "r0": 0.0, "m": 1}, InputError, r"density_weighting\['r0'\]"),
+    ("density_weighting", {"function": "pow", "r0": 1.0, "m": 1, "d": -1.0}, InputError, r"density_weighting\['d'\]"),
+    ("density_weighting", {"function": "exp", "r0": 1.0, "d": np.nan}, InputError, r"density_weighting\['d'\]"),
+    (
+        "density_weighting",
+        {"function": "willatt", "rate": -1.0, "scale": 1.0, "exponent": 2},
+        InputError,
+        r"density_weighting\['rate'\]",
+    ),
+    ("n_primitives", 1.5, InputTypeError, "n_primitives must be an integer"),
+    ("radial_basis", 3, InputError, "radial_basis must be one of .* or a castile.TabulatedBasis"),
     *[("accuracy", value, InputError, "accuracy must lie between 1e-13 and") for value in (0, -1, 1e-14, 0.1)],
     ("n_max", 0, InputError, "n_max must be 1 or more, got 0"),
     ("n_max", -3, InputError, "n_max must be 1 or more, got -3"),
@@ -209,7 +240,7 @@ BAD_PARAMETERS = [
         for value in (2.0, 2.5, "3", None, True)
     ],
     *[
-        ("average", value, InputError, "average must be one of 'off', 'inner', 'outer', got")
+        ("average", value, InputError, "average must be one of 'off', 'inner', .*, got")
         for value in ("mean", True, None)
     ],
     *[("dtype", value, InputError, "dtype must be one of 'float64', 'float32', got") for value in ("float16", float)],
@@ -359,9 +390,9 @@ def test_a_cutoff_that_sees_too_many_images_is_refused_with_the_figure(cls):
 
 
 @pytest.mark.parametrize("options", [{"cutoff": 1e11}, {"sigma": 1e-12}], ids=str)
-def test_a_radial_table_that_cannot_fit_is_refused_with_the_figure(options):
+def test_a_radial_table_that_would_take_forever_is_refused_with_the_figure(options):
     """A cutoff of many widths sigma needs a knot for each of them."""
-    with pytest.raises(MemoryLimitError, match=r"[GT]iB"):
+    with pytest.raises(MemoryLimitError, match=r"needs .*e\+1\d nodes .*GiB; available .* use a larger sigma"):
         make(**options).transform(hydrogen())
 
 
@@ -416,6 +447,8 @@ def test_every_error_is_a_castile_error_and_the_built_in_one():
         "MemoryLimitError": MemoryError,
         "NotFittedError": ValueError,
         "FileReadError": OSError,
+        "FileWriteError": OSError,
+        "MissingPackageError": ImportError,
     }
     assert set(errors.__all__) - {"CastileError"} == set(expected)
     for name, base in expected.items():
@@ -425,42 +458,43 @@ def test_every_error_is_a_castile_error_and_the_built_in_one():
 
 def test_the_core_refuses_arrays_that_python_would_not_send():
     """The compiled layer checks again, so that no call can read out of bounds."""
-    parameters = {
-        "kind": "power_spectrum",
-        "n_species": 1,
-        "radial_basis": "gto",
-        "cutoff": 3.0,
-        "n_max": 2,
-        "l_max": 1,
-        "sigma": 0.4,
-        "cutoff_function": "cosine",
-        "cutoff_width": 0.5,
-        "center_weight": 1.0,
-        "accuracy": 1e-8,
-        "normalize": False,
-        "average": "off",
-    }
-    descriptor = _core.DensityDescriptor(**parameters)
+    parameters = core_parameters(castile.SOAP(cutoff=3.0, n_max=2, l_max=1), ("Si",), Learned())
+    descriptor = _core.DensityDescriptor(parameters)
     cells, pbc = np.zeros((1, 3, 3)), np.zeros((1, 3), dtype=bool)
     offsets = np.array([0, 2])
 
     def structures(species=(0, 0)):
         return _core.Structures(np.eye(3)[:2].copy(), np.array(species, dtype=np.int32), cells, pbc, offsets)
 
+    def centers(*atoms, **options):
+        return _core.Centers(np.array(atoms), np.array([0, len(atoms)]), **options)
+
     with pytest.raises(InputError, match="center 2 of frame 0 is not one of its 2 atoms"):
-        descriptor.transform(structures(), np.array([2]), np.array([0, 1]))
+        descriptor.transform(structures(), centers(2))
+    with pytest.raises(InputError, match="center -1 of frame 0 is not one of its 2 atoms"):
+        descriptor.transform(structures(), centers(-1))
     with pytest.raises(InputError, match="center offsets must start at 0 and never fall"):
-        descriptor.transform(structures(), np.array([0]), np.array([1, 1]))
-    with pytest.raises(InputError, match="center offsets must have shape"):
-        descriptor.transform(structures(), np.array([0]), np.array([0]))
+        _core.Centers(np.array([0]), np.array([1, 1]))
+    with pytest.raises(InputError, match="centers must be those of the structures"):
+        descriptor.transform(structures(), _core.Centers(np.array([0]), np.array([0, 1, 1])))
+    with pytest.raises(InputError, match="center points must have shape"):
+        centers(-1, points=np.zeros((2, 3)))
+    with pytest.raises(InputError, match="center points must be finite"):
+        centers(-1, points=np.full((1, 3), np.inf))
+    with pytest.raises(InputError, match="row offsets must end at the number of centers"):
+        centers(0, 1, row_offsets=np.array([0, 1]))
+    with pytest.raises(InputError, match="the centers of a row must be of one frame"):
+        _core.Centers(np.array([0, 0]), np.array([0, 1, 2]), row_offsets=np.array([0, 2]))
     with pytest.raises(InputError, match="species must lie between 0 and n_species - 1"):
-        descriptor.transform(structures((0, 1)), np.array([0]), np.array([0, 1]))
+        descriptor.transform(structures((0, 1)), centers(0))
     with pytest.raises(InputError, match="cotangent must have shape"):
-        descriptor.vjp(structures(), np.array([0]), np.array([0, 1]), np.zeros((2, 1)))
-    with pytest.raises(TypeError, match="incompatible function arguments"):
-        descriptor.transform(structures(), np.array([0.0]), np.array([0, 1]))
+        descriptor.vjp(structures(), centers(0), np.zeros((2, 1)))
+    with pytest.raises(TypeError, match="incompatible constructor arguments"):
+        _core.Centers(np.array([0.0]), np.array([0, 1]))
     with pytest.raises(InputError, match="there is no descriptor"):
-        _core.DensityDescriptor(**{**parameters, "kind": "nothing"})
+        _core.DensityDescriptor({**parameters, "kind": "nothing"})
+    with pytest.raises(InputError, match="the parameters lack kind"):
+        _core.DensityDescriptor({name: value for name, value in parameters.items() if name != "kind"})
 
 
 @pytest.mark.usefixtures("little_memory")

@@ -11,34 +11,37 @@ import pytest
 from checks import assert_close, assert_gradients_agree
 from directional import Batch, Derivatives, assert_derivatives_agree, assert_same_derivatives
 from named_structures import CUTOFF, CUTOFF_WIDTH, STRUCTURES, frames_of_five_species, several_frames
+from options import EDGES, FIXED, VALUES, make_descriptor, varied
 from threadpoolctl import threadpool_limits
 
 import castile
-from castile import _core
 from castile.descriptors import DESCRIPTORS, Gradients, Jacobian
 from castile.neighbors import neighbor_list
 
-# Every parameter of a descriptor is either varied here or named below.
-VALUES = {
-    "radial_basis": _core.radial_basis_names(),
-    "n_max": [1, 3, 4, 6, 9],
-    "l_max": [0, 1, 2, 5, 7],
-    "cutoff_function": ["cosine", "polynomial", None],
-    "average": ["off", "inner", "outer"],
-    "normalize": [False, True],
-    "sparse": [False, True],
-    "center_weight": [0.0, 0.5, 1.0],
-    "accuracy": [1e-8, 1e-10],
+# All values of all factors against each other are too many to try: what a neighbor adds to the coefficients, and what
+# becomes of these, are stages that meet in the coefficients and their derivatives alone, so each has a product of its
+# own, with the other factors at their first value. Keys: the factors that one test is made for each choice of.
+PRODUCTS = {
+    ("n_max", "l_max"): [
+        "cutoff_function",
+        "center_weight",
+        "accuracy",
+        "average",
+        "normalize",
+        "sparse",
+        "centers",
+    ],
+    ("radial_basis", "sigma"): [
+        "cutoff",
+        "cutoff_function",
+        "neighbor_radius",
+        "density_weighting",
+        "species_weights",
+        "center_weight",
+        "n_primitives",
+    ],
+    ("compression",): ["n_primitives", "center_weight", "average", "normalize", "sparse", "centers"],
 }
-FIXED = {
-    "cutoff": "sets the scale; the structures are chosen for it",
-    "cutoff_width": "sets the scale; the structures are chosen for it",
-    "sigma": "sets the scale",
-    "species": "learned by fit",
-    "dtype": "central differences need float64; float32 is compared with it below",
-}
-# The full product takes all of VALUES and CENTERS, each on all frames in one batch. One test per choice of these:
-SIZES = ["radial_basis", "n_max", "l_max"]
 # These say how results are stored, not what they are: the others' results must be those of the first, bit for bit.
 STORAGE = ["sparse"]
 FRAMES = [*STRUCTURES, "several"]
@@ -49,10 +52,7 @@ FACTORS = {
     "centers": CENTERS,
     **VALUES,
 }
-
-
-def varied(cls):
-    return [name for name in VALUES if name in cls._get_param_names()]
+CLASSES = {cls.__name__: cls for cls in DESCRIPTORS}
 
 
 def make_frames(name):
@@ -68,16 +68,10 @@ def make_centers(choice, frames):
     return [[frames[0].get_chemical_symbols()[0]]] * len(frames)
 
 
-def make_descriptor(case):
-    classes = {cls.__name__: cls for cls in DESCRIPTORS}
-    cls = classes[case["descriptor"]]
-    options = {name: case[name] for name in varied(cls)}
-    return cls(cutoff=CUTOFF, cutoff_width=CUTOFF_WIDTH, sigma=0.5, **options)
-
-
 def check(case):
     frames = make_frames(case["frames"])
-    assert_gradients_agree(make_descriptor(case).fit(frames), frames, make_centers(case["centers"], frames))
+    descriptor = make_descriptor(CLASSES[case["descriptor"]], case, frames)
+    assert_gradients_agree(descriptor.fit(frames), frames, make_centers(case["centers"], frames))
 
 
 def pairs_of(case):
@@ -138,9 +132,9 @@ def test_every_parameter_of_every_descriptor_is_varied_or_named(cls):
 
 @pytest.mark.parametrize("atoms", [make() for make in STRUCTURES.values()], ids=list(STRUCTURES))
 def test_structures_keep_clear_of_the_cutoff(atoms):
-    d = neighbor_list("d", atoms, CUTOFF + 0.1)
-    assert len(d) > 0
-    for edge in (CUTOFF, CUTOFF - CUTOFF_WIDTH):
+    d = neighbor_list("d", atoms, max(EDGES) + 0.1)
+    assert (d < CUTOFF).any()
+    for edge in EDGES:
         assert np.abs(d - edge).min() > 1e-3
 
 
@@ -195,21 +189,35 @@ def test_float32_agrees_with_float64(cls, average, normalize):
 
 
 def choices(names):
-    return [dict(zip(names, values, strict=True)) for values in itertools.product(*(VALUES[name] for name in names))]
+    values = {**VALUES, "centers": CENTERS}
+    return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*(values[name] for name in names))]
 
 
 def parts_of_the_product():
-    """One test per descriptor and choice of sizes."""
-    return [(cls, sizes) for cls in DESCRIPTORS for sizes in choices([name for name in SIZES if name in varied(cls)])]
+    """One test per descriptor and choice of the factors that name a product."""
+    return [
+        (cls, names, split)
+        for cls in DESCRIPTORS
+        for names in PRODUCTS
+        for split in choices([name for name in names if name in varied(cls)])
+    ]
 
 
-def cases_by_tables(cls, sizes):
+def factors_of_product(cls, names):
+    """The other factors of a product that a descriptor has."""
+    return [name for name in PRODUCTS[names] if name in (*varied(cls), "centers")]
+
+
+def cases_by_tables(cls, names, split):
     """Lists of cases, the storage changing fastest; those of one list share the compiled descriptor, which is slow to
     make: it tabulates the radial functions."""
-    rest = [name for name in varied(cls) if name not in (*SIZES, *STORAGE)]
+    fast = ("centers", *STORAGE)
+    rest = [name for name in factors_of_product(cls, names) if name not in fast]
+    default = {name: values[0] for name, values in VALUES.items()}
+    innermost = choices([name for name in fast if name in factors_of_product(cls, names)])
     for options in choices(rest):
-        shared = {"descriptor": cls.__name__, **sizes, **options}
-        yield [{**shared, "centers": centers, **stored} for centers in CENTERS for stored in choices(STORAGE)]
+        shared = {"descriptor": cls.__name__, **default, "centers": CENTERS[0], **split, **options}
+        yield [{**shared, **stored} for stored in innermost]
 
 
 @functools.cache
@@ -225,7 +233,7 @@ def failures_of(cases):
         centers, expected = make_centers(kind, frames), None
         for case in twins:
             try:
-                descriptor = make_descriptor(case).fit(frames)
+                descriptor = make_descriptor(CLASSES[case["descriptor"]], case, frames).fit(frames)
                 if expected is None:
                     expected = assert_derivatives_agree(descriptor, batch(), centers)
                 else:
@@ -248,14 +256,20 @@ def workers():
         yield pool
 
 
+@pytest.mark.parametrize("names", PRODUCTS)
 @pytest.mark.parametrize("cls", DESCRIPTORS)
-def test_the_parts_make_the_full_product(cls):
-    """Of all values and centers; each case then takes all frames."""
-    names = [*varied(cls), "centers"]
-    lists = [cases for part, sizes in parts_of_the_product() if part is cls for cases in cases_by_tables(cls, sizes)]
-    found = [tuple(case[name] for name in names) for case in itertools.chain(*lists)]
+def test_the_parts_make_the_full_product(cls, names):
+    """Of all values of its factors; each case then takes all frames."""
+    factors = [*(name for name in names if name in varied(cls)), *factors_of_product(cls, names)]
+    parts = [(names, split) for part, own, split in parts_of_the_product() if part is cls and own == names]
+    lists = [cases for own, split in parts for cases in cases_by_tables(cls, own, split)]
+    found = [tuple(case[name] for name in factors) for case in itertools.chain(*lists)]
     assert len(found) == len(set(found))
-    assert set(found) == set(itertools.product(*({**VALUES, "centers": CENTERS}[name] for name in names)))
+    assert set(found) == {tuple(choice.values()) for choice in choices(factors)}
+
+
+def test_every_factor_is_part_of_a_product():
+    assert {name for names, others in PRODUCTS.items() for name in (*names, *others)} == {*VALUES, "centers"}
 
 
 def slightly_wrong(result):
@@ -271,7 +285,8 @@ def slightly_wrong(result):
 
 @pytest.mark.parametrize("method", ["transform", "vjp", "jvp", "jacobian"])
 def test_the_full_product_would_name_exactly_the_cases_that_are_wrong(method, monkeypatch):
-    cls, sizes = DESCRIPTORS[0], {name: VALUES[name][len(VALUES[name]) // 2] for name in SIZES}
+    cls, names = DESCRIPTORS[0], ("n_max", "l_max")
+    sizes = {name: VALUES[name][0] for name in names}
     right = getattr(cls, method)
 
     def wrong_for_one_value(self, *args, **kwargs):
@@ -279,17 +294,20 @@ def test_the_full_product_would_name_exactly_the_cases_that_are_wrong(method, mo
         return slightly_wrong(result) if self.average == "inner" else result
 
     monkeypatch.setattr(cls, method, wrong_for_one_value)
-    lists = {cases[0]["average"]: cases for cases in cases_by_tables(cls, sizes)}
+    lists = {cases[0]["average"]: cases for cases in cases_by_tables(cls, names, sizes)}
     failures = [failure.partition("}")[0] + "}" for cases in lists.values() for failure in failures_of(cases)]
     assert failures == [str(case) for case in lists["inner"]]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cls", "sizes"),
-    [pytest.param(cls, sizes, id=f"{cls.__name__}-{label(sizes)}") for cls, sizes in parts_of_the_product()],
+    ("cls", "names", "split"),
+    [
+        pytest.param(cls, names, split, id=f"{cls.__name__}-{label(split) or names[0]}")
+        for cls, names, split in parts_of_the_product()
+    ],
 )
-def test_gradients_agree_for_the_full_product_of_options(cls, sizes, workers):
-    failures = list(itertools.chain(*workers.map(failures_of, cases_by_tables(cls, sizes))))
+def test_gradients_agree_for_the_full_product_of_options(cls, names, split, workers):
+    failures = list(itertools.chain(*workers.map(failures_of, cases_by_tables(cls, names, split))))
     if failures:
         pytest.fail(f"{len(failures)} cases, the first of them:\n" + "\n".join(failures[:50]), pytrace=False)

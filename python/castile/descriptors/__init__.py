@@ -1,17 +1,21 @@
 """Descriptors; ``DESCRIPTORS`` lists them all, and tests, benchmarks and the command line go through it."""
 
+from castile.descriptors._streaming import FeatureChunk
 from castile.descriptors.jacobian import Gradients, Jacobian, JacobianGroup, MemoryEstimate
 from castile.descriptors.soap import SOAP, RadialSpectrum, SphericalExpansion
+from castile.descriptors.tabulated import TabulatedBasis
 
 __all__ = [
     "DESCRIPTORS",
     "SOAP",
+    "FeatureChunk",
     "Gradients",
     "Jacobian",
     "JacobianGroup",
     "MemoryEstimate",
     "RadialSpectrum",
     "SphericalExpansion",
+    "TabulatedBasis",
 ]
 
 DESCRIPTORS = (SOAP, SphericalExpansion, RadialSpectrum)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, ClassVar
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +13,26 @@ from ase.data import chemical_symbols
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
-from castile import _checks, _core
+from castile import _checks
 from castile._memory import require_memory
+from castile._pickling import VersionedPickle
+from castile.descriptors._compression import Compression, checked_compression
 from castile.descriptors._containers import (
     is_series,
     output_container,
     require_memory_for_rest,
     stack_sparse,
 )
+from castile.descriptors._core_cache import core_descriptor
 from castile.descriptors._input import DescriptorInput, prepare_input
 from castile.descriptors._jacobian_builder import JacobianBuilder
+from castile.descriptors._learning import learn, learns
+from castile.descriptors._parameters import Learned, core_parameters
+from castile.descriptors._rows import AVERAGES
 from castile.descriptors._species import checked_species
+from castile.descriptors._streaming import FeatureChunk, iterate_chunks
 from castile.descriptors.jacobian import Gradients, Jacobian, MemoryEstimate
+from castile.descriptors.tabulated import TabulatedBasis
 from castile.errors import InputError, NotFittedError
 from castile.progress import track
 from castile.structures import (
@@ -35,58 +43,49 @@ from castile.structures import (
     species_table,
 )
 
+if TYPE_CHECKING:
+    from castile.storage import FeatureStore
+
 __all__ = ["SAMPLE_DTYPE", "DensityDescriptor"]
 
 _DENSE_BYTES = 1 << 26
 
 SAMPLE_DTYPE = np.dtype([("frame", np.int64), ("atom", np.int64), ("species", "U2")])
-
-@lru_cache(maxsize=32)
-def _core_descriptor(dtype: str, **parameters: Any) -> Any:
-    """Return the compiled descriptor; it holds no state of a call, so that equal parameters share one."""
-    cls = _core.DensityDescriptor if dtype == "float64" else _core.DensityDescriptorF32
-    return cls(**parameters)
+_GROUPED_SAMPLE_DTYPE = np.dtype([*SAMPLE_DTYPE.descr, ("group", np.int64)])
 
 
-class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the descriptors; see :class:`castile.SOAP` for the parameters."""
 
     _kind: ClassVar[str]
+    _fitted_names = ("species_", "contraction_", "species_mixing_", "radial_mixing_", "variance_kept_")
 
-    def __init__(
-        self,
-        cutoff: float = 5.0,
-        n_max: int = 8,
-        l_max: int = 6,
-        sigma: float = 0.4,
-        species: Sequence[str] | None = None,
-        *,
-        radial_basis: str = "gto",
-        cutoff_function: str | None = "cosine",
-        cutoff_width: float = 0.5,
-        center_weight: float = 1.0,
-        average: str = "off",
-        normalize: bool = False,
-        sparse: bool = False,
-        dtype: str = "float64",
-        accuracy: float = 1e-8,
-        **unknown: Any,
-    ) -> None:
-        _checks.reject_unknown(unknown, self._get_param_names(), type(self).__name__)
-        self.cutoff = cutoff
-        self.n_max = n_max
-        self.l_max = l_max
-        self.sigma = sigma
-        self.species = species
-        self.radial_basis = radial_basis
-        self.cutoff_function = cutoff_function
-        self.cutoff_width = cutoff_width
-        self.center_weight = center_weight
-        self.average = average
-        self.normalize = normalize
-        self.sparse = sparse
-        self.dtype = dtype
-        self.accuracy = accuracy
+    cutoff: float | Mapping[str, float]
+    n_max: int
+    sigma: float | Mapping[str, float]
+    species: Sequence[str] | None
+    radial_basis: str | TabulatedBasis
+    cutoff_function: str | None
+    cutoff_width: float
+    neighbor_radius: float | None
+    density_weighting: Mapping[str, Any] | None
+    species_weights: Mapping[str, float] | None
+    center_weight: float
+    average: str
+    normalize: bool
+    n_primitives: int | None
+    compression: str | Mapping[str, Any] | None
+    sparse: bool
+    dtype: str
+    accuracy: float
+
+    species_: tuple[str, ...]
+
+    def _store(self, given: Mapping[str, Any]) -> None:
+        """Keep the parameters of ``__init__`` untouched, as scikit-learn asks for; ``given`` are its locals."""
+        _checks.reject_unknown(given["unknown"], self._get_param_names(), type(self).__name__)
+        for name in self._get_param_names():
+            setattr(self, name, given[name])
 
     # ------------------------------------------------------------------ scikit-learn's contract
 
@@ -101,7 +100,11 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         self
-            With the attribute ``species_``: chemical symbols sorted by atomic number.
+            With the attributes ``species_``, chemical symbols sorted by atomic number; ``contraction_`` (n_species,
+            l_max + 1, n_max, n_primitives), ``species_mixing_`` (n_mixtures, n_species) and ``radial_mixing_``
+            (n_mixtures, n_max), learned combinations, None where none were asked for; and ``variance_kept_``, the
+            share of the coefficients' variance that these keep: by "contraction" (n_species, l_max + 1), "species" and
+            "radial".
 
         Raises
         ------
@@ -113,28 +116,33 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         structures = as_structure_arrays(frames)
         if structures.n_frames == 0:
             raise InputError("frames is empty; give at least one ase.Atoms")
-        self._fit_species(structures)
+        species = self._found_species(structures)
+        learned, variance_kept = learn(self, structures, species)
+        self._core(species, learned)  # checks the parameters
+        self.species_ = species
+        for name in Learned.__dataclass_fields__:
+            setattr(self, f"{name}_", getattr(learned, name))
+        self.variance_kept_ = variance_kept
         return self
 
-    def _fit_species(self, structures: StructureArrays) -> None:
-        if self.species is None:
-            species = tuple(chemical_symbols[number] for number in np.unique(structures.numbers))
-            if not species:
-                raise InputError("frames hold no atoms to learn the species from; give species=")
-        else:
+    def _found_species(self, structures: StructureArrays) -> tuple[str, ...]:
+        if self.species is not None:
             species = checked_species(self.species)
             species_table(species, structures.numbers, type(self).__name__)
-        self._core(species)
-        self.species_ = species
+            return species
+        species = tuple(chemical_symbols[number] for number in np.unique(structures.numbers))
+        if not species:
+            raise InputError("frames hold no atoms to learn the species from; give species=")
+        return species
 
     def fit_transform(
-        self, frames: Any, y: Any = None, *, centers: Any = None, progress: bool = False
+        self, frames: Any, y: Any = None, *, centers: Any = None, groups: Any = None, progress: bool = False
     ) -> Any:
         """Fit, then return the features of the same frames; see :meth:`fit` and :meth:`transform`."""
         frames = frames if is_series(frames) or is_single_frame(frames) else as_frames(frames)
         self.fit(frames, y)
         self._check_targets(frames, y)
-        return self.transform(frames, centers=centers, progress=progress)
+        return self.transform(frames, centers=centers, groups=groups, progress=progress)
 
     def _check_targets(self, frames: Any, y: Any) -> None:
         """Refuse targets per structure for rows per atom, as a Pipeline would otherwise pass them on."""
@@ -149,7 +157,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "castile.KernelRidge on the rows with groups=descriptor.samples(frames)['frame']"
             )
 
-    def transform(self, frames: Any, centers: Any = None, *, progress: bool = False) -> Any:
+    def transform(self, frames: Any, centers: Any = None, *, groups: Any = None, progress: bool = False) -> Any:
         """Compute the features.
 
         Parameters
@@ -157,14 +165,19 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         frames : ase.Atoms or a sequence of them
         centers : optional
             None: all atoms. A chemical symbol: all atoms of that species. Otherwise one entry per frame (the
-            entry itself for a single Atoms): atom indices, a boolean mask, or a list of chemical symbols.
+            entry itself for a single Atoms): atom indices, a boolean mask, a list of chemical symbols, or points in
+            space as floats of shape (n, 3), Å, which have no density of their own.
+        groups : optional
+            With ``average`` "inner" or "outer", one entry per frame (the entry itself for a single Atoms): an integer
+            label of 0 or more for each center. Averages then run over the centers of a label, labels ascending.
         progress : bool
             Show a progress bar.
 
         Returns
         -------
         ndarray (or scipy.sparse.csr_array if ``sparse``) of shape (n_rows, n_features)
-            One row per center, frames in order, or one per frame if averaged. See :meth:`samples`.
+            One row per center, frames in order, or, if averaged, per frame, per species of a frame or per group of a
+            frame. See :meth:`samples`.
 
         Raises
         ------
@@ -175,10 +188,15 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         MemoryLimitError
             If the result would not fit into memory.
         """
-        given = self._input(frames, centers)
+        given = self._input(frames, centers, groups)
+        features = self._features(given, progress)
+        return features if self.sparse else self._as_table(features, frames, given)
+
+    def _features(self, given: DescriptorInput, progress: bool = False) -> Any:
+        """Return the rows of input that is checked, see :meth:`transform`."""
         core = self._core(given.species)
-        # Averages and sparse rows are made dense on the way, chunk by chunk.
-        max_rows = max(_DENSE_BYTES // (8 * core.n_features), 1) if self.sparse or given.per_frame else None
+        # Averaged sparse rows are made dense on the way, chunk by chunk.
+        max_rows = max(_DENSE_BYTES // (8 * core.n_features), 1) if self.sparse else None
         chunks = track(given.chunks(max_rows), given.n_rows, type(self).__name__, progress)
         if self.sparse:
             parts = []
@@ -194,7 +212,123 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         features = np.empty((given.n_rows, core.n_features), dtype=self.dtype)
         for chunk in chunks:
             core.transform(*chunk.arguments, out=features[chunk.rows])
-        return self._as_table(features, frames, given)
+        return features
+
+    def iter_transform(
+        self,
+        frames: Any,
+        centers: Any = None,
+        *,
+        groups: Any = None,
+        chunk_size: int | None = None,
+        progress: bool = False,
+    ) -> Iterator[FeatureChunk]:
+        """Compute the features of a stream of frames chunk by chunk, so that they need not fit into memory together.
+
+        Parameters
+        ----------
+        frames : ase.Atoms or an iterable of them
+            Such as a generator; taken as the chunks are asked for, and never kept.
+        centers, groups : optional
+            As for :meth:`transform`; the entries per frame may come from an iterator, too.
+        chunk_size : int, optional
+            Frames in a chunk. By default as many as keep all threads busy, in some 64 MiB of features.
+        progress : bool
+            Show a progress bar.
+
+        Yields
+        ------
+        FeatureChunk
+            Named tuple ``(features, samples, frames)``: the rows of consecutive frames, what each of them is
+            (:meth:`samples`, with ``frame`` counted from the beginning of the stream), and the range of the
+            frames' numbers. Put together they are what :meth:`transform` returns, bit for bit, however they are
+            cut.
+
+        Raises
+        ------
+        NotFittedError
+            If ``species`` is None and ``fit`` was not called: a stream cannot be read twice.
+        InputError, InputTypeError, UnknownSpeciesError
+            As :meth:`transform`; frames are named by their number in the stream. Those before are computed first,
+            up to the last full chunk.
+
+        Examples
+        --------
+        >>> from ase.build import molecule
+        >>> import castile
+        >>> soap = castile.SOAP(cutoff=3.0, n_max=4, l_max=3, species=["H", "O"])
+        >>> stream = (molecule("H2O") for _ in range(5))
+        >>> for X, rows, frames in soap.iter_transform(stream, chunk_size=2):
+        ...     print(X.shape, rows["frame"], frames)
+        (6, 144) [0 0 0 1 1 1] range(0, 2)
+        (6, 144) [2 2 2 3 3 3] range(2, 4)
+        (3, 144) [4 4 4] range(4, 5)
+        """
+        return iterate_chunks(self, frames, centers, groups, chunk_size=chunk_size, progress=progress)
+
+    def transform_to(
+        self,
+        path: str | os.PathLike[str],
+        frames: Any,
+        centers: Any = None,
+        *,
+        groups: Any = None,
+        format: str | None = None,
+        chunk_size: int | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
+        progress: bool = False,
+    ) -> FeatureStore:
+        """Compute the features of any number of frames and write them to disk, in little memory.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What to write. Until all is done there is only a folder ``path + ".partial"``.
+        frames, centers, groups
+            As for :meth:`iter_transform`.
+        format : {"npy", "hdf5", "zarr"}, optional
+            By default what ``path`` ends in: ``.npy``, ``.h5``, ``.hdf5`` or ``.zarr``. The last two formats need
+            the extra ``castile[storage]``, and room for the features twice while they are being finished.
+        chunk_size : int, optional
+            Frames that are computed, and secured on disk, at a time.
+        overwrite : bool
+            Whether what exists may be replaced (in the end) and an unfinished run be discarded (at once).
+        resume : bool
+            Go on with an unfinished run, if there is one: with equal parameters and the same frames, which are
+            taken from the first one on and compared. The result is that of a run without a break, bit for bit.
+            If the output is finished it is compared and returned.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        FeatureStore
+            To read rows and samples; later :func:`castile.storage.open_features` gives it.
+
+        Raises
+        ------
+        InputError
+            If the output exists, was begun with other parameters or frames, or as :meth:`iter_transform`.
+        FileWriteError
+            If the disk is full, or for other reasons of the system; what was written before is safe.
+        MissingPackageError
+            If h5py or zarr is needed and not installed.
+        """
+        from castile.storage._write import write_features
+
+        return write_features(
+            self,
+            path,
+            frames,
+            centers,
+            groups,
+            format=format,
+            chunk_size=chunk_size,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
 
     def _as_table(self, features: Any, frames: Any, given: DescriptorInput) -> Any:
         """Keep the index of a pandas Series, repeated per center, if pandas output is set."""
@@ -202,8 +336,7 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return features
         import pandas as pd
 
-        frame = np.arange(given.n_rows) if given.per_frame else given.frame_of_centers()
-        return pd.DataFrame(features, index=frames.index[frame], columns=self.get_feature_names_out())
+        return pd.DataFrame(features, index=frames.index[given.rows.frame()], columns=self.get_feature_names_out())
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return a name for every column, shape (n_features,).
@@ -213,57 +346,66 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         input_features : ignored
         """
         species = self._species_or_raise()
-        self._core(species)  # checks the parameters
-        return np.array(self._feature_names(species), dtype=object)
+        core = self._core(species)
+        return np.array(self._feature_names(species, core), dtype=object)
 
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that the input is a list of structures and that given species need no fit."""
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.no_validation = True
-        tags.requires_fit = self.species is None
+        tags.requires_fit = self.species is None or learns(self)
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return True if calls work without ``fit``."""
-        return self.species is not None or hasattr(self, "species_")
+        return hasattr(self, "species_") or (self.species is not None and not learns(self))
 
     # ------------------------------------------------------------------ rows
 
-    def samples(self, frames: Any, centers: Any = None) -> npt.NDArray[Any]:
+    def samples(self, frames: Any, centers: Any = None, *, groups: Any = None) -> npt.NDArray[Any]:
         """Say what each row of the features is.
 
         Parameters
         ----------
-        frames, centers
+        frames, centers, groups
             As for :meth:`transform`.
 
         Returns
         -------
         structured ndarray of shape (n_rows,)
-            Fields ``frame``, ``atom`` (index within the frame) and ``species`` (symbol). Averaged rows have
-            atom -1 and no species.
+            Fields ``frame``, ``atom`` (index within the frame; -1 for averages and points), ``species`` (symbol; empty
+            for points and for averages over more than one); with groups also ``group``, the label.
         """
-        given = self._input(frames, centers)
-        samples = np.zeros(given.n_rows, dtype=SAMPLE_DTYPE)
-        if given.per_frame:
-            samples["frame"] = np.arange(given.n_rows)
-            samples["atom"] = -1
-            return samples
-        samples["frame"] = given.frame_of_centers()
-        samples["atom"] = given.centers.atoms
-        atoms = given.structures.atom_offsets[samples["frame"]] + given.centers.atoms
-        samples["species"] = np.array(chemical_symbols)[given.structures.numbers[atoms]]
+        return self._samples(self._input(frames, centers, groups))
+
+    def _samples(self, given: DescriptorInput) -> npt.NDArray[Any]:
+        """Say what each row of input that is checked is, with the frames counted from 0."""
+        rows = given.rows
+        samples = np.zeros(rows.n_rows, dtype=SAMPLE_DTYPE if rows.groups is None else _GROUPED_SAMPLE_DTYPE)
+        samples["frame"] = rows.frame()
+        samples["atom"] = -1
+        if rows.groups is not None:
+            samples["group"] = rows.groups
+        numbers = rows.numbers
+        if rows.center_offsets is None:
+            samples["atom"] = rows.centers.atoms
+            numbers = rows.centers.numbers(given.structures)
+        if numbers is not None:
+            symbols = np.array([*chemical_symbols, ""])  # the last for points
+            samples["species"] = symbols[numbers]
         return samples
 
     # ------------------------------------------------------------------ derivatives
 
-    def vjp(self, frames: Any, cotangent: Any, centers: Any = None, *, progress: bool = False) -> Gradients:
+    def vjp(
+        self, frames: Any, cotangent: Any, centers: Any = None, *, groups: Any = None, progress: bool = False
+    ) -> Gradients:
         """Pull a scalar's gradient back from the features to positions and strain (reverse mode).
 
         Parameters
         ----------
-        frames, centers
+        frames, centers, groups
             As for :meth:`transform`.
         cotangent : array or sparse matrix of shape (n_rows, n_features)
             Derivative of the scalar with respect to the features.
@@ -273,9 +415,10 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         Gradients
-            ``positions`` (n_atoms, 3) and ``strain`` (n_frames, 3, 3). The Jacobian is never formed.
+            ``positions`` (n_atoms, 3), ``strain`` (n_frames, 3, 3) and, if centers are points, ``centers``
+            (n_centers, 3). The Jacobian is never formed.
         """
-        given = self._input(frames, centers)
+        given = self._input(frames, centers, groups)
         core = self._core(given.species)
         cotangent = cotangent.tocsr() if sp.issparse(cotangent) else _checks.real_array("cotangent", cotangent)
         if sp.issparse(cotangent):
@@ -287,13 +430,16 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         positions = np.zeros((given.structures.n_atoms, 3))
         strain = np.zeros((given.structures.n_frames, 3, 3))
+        points = None if given.centers.points is None else np.zeros((len(given.centers), 3))
         for chunk in track(given.chunks(), given.n_rows, "gradients", progress):
             rows = cotangent[chunk.rows]
             dense = rows.toarray() if sp.issparse(rows) else rows
             parts = core.vjp(*chunk.arguments, np.ascontiguousarray(dense, dtype=self.dtype))
-            positions[chunk.atoms] += parts[0]
-            strain[chunk.frames] += parts[1]
-        return Gradients(positions, strain, given.structures.atom_offsets)
+            positions[chunk.atoms] = parts[0]
+            if points is not None:
+                points[chunk.centers] = parts[1]
+            strain[chunk.frames] = parts[2]
+        return Gradients(positions, strain, given.structures.atom_offsets, given.rows.as_given(points))
 
     def jvp(
         self,
@@ -302,18 +448,23 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         strain: Any = None,
         centers: Any = None,
         *,
+        points: Any = None,
+        groups: Any = None,
         progress: bool = False,
     ) -> npt.NDArray[Any]:
         """Compute the derivative of the features along given changes of positions and strain (forward mode).
 
         Parameters
         ----------
-        frames, centers
+        frames, centers, groups
             As for :meth:`transform`.
         positions : array of shape (n_atoms, 3), optional
             Rate of change of the positions of all frames' atoms.
         strain : array of shape (n_frames, 3, 3), optional
-            Rate of the strain e in r -> (1 + e) r, cell -> cell (1 + e)^T; its symmetric part counts.
+            Rate of the strain e in r -> (1 + e) r, cell -> cell (1 + e)^T; its symmetric part counts. Centers that
+            are points are strained too.
+        points : array of shape (n_centers, 3), optional
+            Rate of change of the centers that are points; the rows of atoms do not count.
         progress : bool
             Show a progress bar.
 
@@ -321,10 +472,13 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_rows, n_features)
         """
-        given = self._input(frames, centers)
+        given = self._input(frames, centers, groups)
         core = self._core(given.species)
         velocities = _tangent("positions", positions, (given.structures.n_atoms, 3))
         rates = _tangent("strain", strain, (given.structures.n_frames, 3, 3))
+        of_points = _tangent("points", points, (len(given.centers), 3))
+        if given.rows.order is not None:
+            of_points = np.ascontiguousarray(of_points[given.rows.order])
         require_memory(
             given.n_rows * core.n_features * np.dtype(self.dtype).itemsize,
             f"the {given.n_rows} x {core.n_features} matrix of derivatives",
@@ -333,16 +487,24 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         features_dot = np.empty((given.n_rows, core.n_features), dtype=self.dtype)
         for chunk in track(given.chunks(), given.n_rows, "derivatives", progress):
             features_dot[chunk.rows] = core.jvp(
-                *chunk.arguments, velocities[chunk.atoms], rates[chunk.frames]
+                *chunk.arguments, velocities[chunk.atoms], of_points[chunk.centers], rates[chunk.frames]
             )
         return features_dot
 
-    def jacobian(self, frames: Any, centers: Any = None, *, strain: bool = True, progress: bool = False) -> Jacobian:
+    def jacobian(
+        self,
+        frames: Any,
+        centers: Any = None,
+        *,
+        groups: Any = None,
+        strain: bool = True,
+        progress: bool = False,
+    ) -> Jacobian:
         """Compute the explicit gradient of every feature, block sparse.
 
         Parameters
         ----------
-        frames, centers
+        frames, centers, groups
             As for :meth:`transform`.
         strain : bool
             Also compute the derivative with respect to strain.
@@ -359,84 +521,97 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If it would not fit into memory; :meth:`estimate_memory` tells beforehand, :meth:`vjp` never
             forms it.
         """
-        builder = self._jacobian_builder(frames, centers, strain)
+        builder = self._jacobian_builder(frames, centers, groups, strain)
         estimate = builder.estimate()
         require_memory(
-            estimate.jacobian + estimate.strain,
+            estimate.total,
             "the Jacobian",
             "use vjp or jvp, which never form it, choose centers, or set strain=False",
         )
         return builder.build(progress)
 
-    def estimate_memory(self, frames: Any, centers: Any = None, *, strain: bool = True) -> MemoryEstimate:
+    def estimate_memory(
+        self, frames: Any, centers: Any = None, *, groups: Any = None, strain: bool = True
+    ) -> MemoryEstimate:
         """Tell how many bytes features and Jacobian will take, without computing them.
 
         Parameters
         ----------
-        frames, centers, strain
+        frames, centers, groups, strain
             As for :meth:`jacobian`.
 
         Returns
         -------
         MemoryEstimate
         """
-        return self._jacobian_builder(frames, centers, strain).estimate()
+        return self._jacobian_builder(frames, centers, groups, strain).estimate()
 
-    def _jacobian_builder(self, frames: Any, centers: Any, strain: bool) -> JacobianBuilder:
-        given = self._input(frames, centers)
+    def _jacobian_builder(self, frames: Any, centers: Any, groups: Any, strain: bool) -> JacobianBuilder:
+        given = self._input(frames, centers, groups)
         return JacobianBuilder(self._core(given.species), given, self.dtype, _checks.flag("strain", strain))
 
     # ------------------------------------------------------------------ the radial functions
 
-    def radial_functions(self, distances: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Evaluate R_nl(r) times the cutoff function, as tabulated, and its derivative.
+    def radial_functions(self, distances: Any, species: str | None = None) -> tuple[Any, Any]:
+        """Evaluate R_nl(r) times the weight of a neighbor at r, as tabulated, and its derivative.
 
         Parameters
         ----------
         distances : array of shape (n,)
             In Å.
+        species : str, optional
+            Of the neighbor; by default the first.
 
         Returns
         -------
         values, derivatives : ndarray of shape (n, l_max + 1, n_max)
         """
-        core = self._core(checked_species(self.species) if self.species is not None else ("X",))
-        values, derivatives = core.radial_functions(np.ascontiguousarray(distances, dtype=np.float64))
+        known = self._species_or_any()
+        if species is not None and species not in known:
+            raise InputError(f"species must be one of {list(known)}, got {species!r}")
+        index = 0 if species is None else known.index(species)
+        r = np.ascontiguousarray(_checks.real_array("distances", distances), dtype=np.float64)
+        values, derivatives = self._core(known).radial_functions(r, index)
         return values, derivatives
 
     def radial_table_error(self) -> float:
-        """Return the radial table's largest interpolation error, relative to the largest radial value."""
-        core = self._core(checked_species(self.species) if self.species is not None else ("X",))
-        return float(core.table_error)
+        """Return the radial tables' largest interpolation error, relative to the largest radial value."""
+        return float(self._core(self._species_or_any()).table_error)
+
+    def _species_or_any(self) -> tuple[str, ...]:
+        """Return the species, or one that stands for all where they are not known yet."""
+        return self._species_or_raise() if self.__sklearn_is_fitted__() else ("X",)
 
     # ------------------------------------------------------------------ parameters
 
-    def _feature_names(self, species: Sequence[str]) -> list[str]:
+    def _feature_names(self, species: Sequence[str], core: Any) -> list[str]:
         raise NotImplementedError
 
-    def _angular_limit(self) -> int:
-        return _checks.integer("l_max", self.l_max, 0)
+    def _channel_names(self, species: Sequence[str], core: Any) -> list[str]:
+        """Return the species, or names for what they are mixed to."""
+        if core.n_channels == len(species) and not core.mixes_species:
+            return list(species)
+        return [f"mix{k}" for k in range(core.n_channels)]
 
-    def _core(self, species: Sequence[str]) -> Any:
+    def _angular_limit(self) -> int:
+        raise NotImplementedError
+
+    def _checked_compression(self, n_species: int) -> Compression:
+        compression = checked_compression(self.compression, n_species)
+        if compression.products != "all":
+            raise InputError(
+                f"compression={self.compression!r} is about products of coefficients, which {type(self).__name__} has "
+                "none of; use SOAP, 'mu2', or mix with {'species': ..., 'radial': ...}"
+            )
+        return compression
+
+    def _core(self, species: Sequence[str], learned: Learned | None = None) -> Any:
         """Return the compiled descriptor, with all parameters checked."""
         _checks.flag("sparse", self.sparse)
-        function = self.cutoff_function
-        return _core_descriptor(
-            _checks.choice("dtype", self.dtype, ("float64", "float32")),
-            kind=self._kind,
-            n_species=len(species),
-            radial_basis=_checks.choice("radial_basis", self.radial_basis, _core.radial_basis_names()),
-            cutoff=_checks.positive_length("cutoff", self.cutoff),
-            n_max=_checks.integer("n_max", self.n_max, 1),
-            l_max=self._angular_limit(),
-            sigma=_checks.positive_length("sigma", self.sigma),
-            cutoff_function=_checks.choice("cutoff_function", function, ("cosine", "polynomial", None)) or "hard",
-            cutoff_width=_checks.positive_length("cutoff_width", self.cutoff_width),
-            center_weight=_checks.real("center_weight", self.center_weight),
-            accuracy=_checks.real("accuracy", self.accuracy),
-            normalize=_checks.flag("normalize", self.normalize),
-            average=_checks.choice("average", self.average, ("off", "inner", "outer")),
-        )
+        dtype = _checks.choice("dtype", self.dtype, ("float64", "float32"))
+        if learned is None:
+            learned = Learned(*(getattr(self, f"{name}_", None) for name in Learned.__dataclass_fields__))
+        return core_descriptor(dtype, core_parameters(self, tuple(species), learned))
 
     def _species_or_raise(self) -> tuple[str, ...]:
         if self.species is not None:
@@ -448,10 +623,13 @@ class DensityDescriptor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         return self.species_
 
-    def _input(self, frames: Any, centers: Any) -> DescriptorInput:
-        average = _checks.choice("average", self.average, ("off", "inner", "outer"))
+    def _input(self, frames: Any, centers: Any, groups: Any, first_frame: int = 0) -> DescriptorInput:
+        average = _checks.choice("average", self.average, AVERAGES)
         species = self._species_or_raise()
-        return prepare_input(frames, centers, species, type(self).__name__, per_frame=average != "off")
+        owner = type(self).__name__
+        return prepare_input(
+            frames, centers, groups, species, owner=owner, average=average, first_frame=first_frame
+        )
 
 
 def _tangent(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

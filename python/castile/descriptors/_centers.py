@@ -1,4 +1,4 @@
-"""Which atoms of each frame are centers, from the forms in which users say it."""
+"""Which atoms or points of each frame are centers, from the forms in which users say it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,71 @@ import numpy as np
 import numpy.typing as npt
 from ase.data import atomic_numbers
 
+from castile import _core
 from castile.errors import InputError, InputTypeError
-from castile.structures import IntArray, StructureArrays
+from castile.structures import FloatArray, IntArray, StructureArrays
 
 __all__ = ["Centers", "select_centers"]
 
 
 @dataclass(frozen=True, eq=False)
 class Centers:
-    """Centers of all frames: atom indices within their frame, and where each frame's begin."""
+    """Centers of all frames.
+
+    Attributes
+    ----------
+    atoms : ndarray of shape (n_centers,)
+        Index within the frame; -1 for a point in space.
+    offsets : ndarray of shape (n_frames + 1,)
+        The centers of frame ``f`` are ``offsets[f]:offsets[f + 1]``.
+    points : ndarray of shape (n_centers, 3) or None
+        Positions, Å, if any center is a point.
+    """
 
     atoms: IntArray
     offsets: IntArray
+    points: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.atoms)
 
     def slice(self, start: int, stop: int) -> Centers:
         """Return the centers of frames ``start`` to ``stop``."""
         first, last = self.offsets[start], self.offsets[stop]
-        return Centers(self.atoms[first:last], self.offsets[start : stop + 1] - first)
+        points = None if self.points is None else self.points[first:last]
+        return Centers(self.atoms[first:last], self.offsets[start : stop + 1] - first, points)
+
+    def take(self, order: IntArray) -> Centers:
+        """Return the centers in another order within their frames."""
+        points = None if self.points is None else self.points[order]
+        return Centers(self.atoms[order], self.offsets, points)
+
+    def frame(self) -> IntArray:
+        """Return the frame of each center, shape (n_centers,)."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def numbers(self, structures: StructureArrays) -> IntArray:
+        """Return the atomic number of each center, -1 for points, shape (n_centers,)."""
+        of_atoms = structures.atom_offsets[self.frame()] + self.atoms
+        numbers = np.full(len(self), -1, dtype=np.int64)
+        numbers[self.atoms >= 0] = structures.numbers[of_atoms[self.atoms >= 0]]
+        return numbers
+
+    def to_core(self, row_offsets: IntArray | None) -> _core.Centers:
+        """Return the centers for the compiled core, with the runs of them that are averaged."""
+        return _core.Centers(self.atoms, self.offsets, self.points, row_offsets)
 
 
 def select_centers(centers: Any, structures: StructureArrays, single_frame: bool) -> Centers:
-    """Turn the ``centers`` argument into indices.
+    """Turn the ``centers`` argument into indices and points.
 
     Parameters
     ----------
     centers : None, str, or one entry per frame
         None: all atoms. A chemical symbol: the atoms of that species, in every frame. Else a sequence with an
-        entry per frame (the entry itself if a single Atoms was given): indices, a boolean mask or a list of
-        symbols. A bare symbol among the entries of several frames is refused: ``["C", "H"]`` looks as if it meant
-        both species in every frame.
+        entry per frame (the entry itself if a single Atoms was given): indices, a boolean mask, a list of symbols, or
+        points as floats of shape (n, 3). A bare symbol among the entries of several frames is refused: ``["C", "H"]``
+        looks as if it meant both species in every frame.
     structures : StructureArrays
     single_frame : bool
         True if the user gave one Atoms instead of a sequence.
@@ -59,13 +95,22 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
                 f"centers must be None, a symbol or a sequence with an entry per frame, got {centers!r}"
             ) from None
     _check_entries(entries, structures.n_frames)
-    chosen = []
-    for frame, entry in enumerate(entries):
-        own = slice(structures.atom_offsets[frame], structures.atom_offsets[frame + 1])
-        chosen.append(_select(entry, structures.numbers[own], frame))
+    return _join([_select(entry, structures, frame) for frame, entry in enumerate(entries)], structures)
+
+
+def _join(chosen: Sequence[IntArray | FloatArray], structures: StructureArrays) -> Centers:
+    """Put indices and points of all frames behind each other; atoms get their positions among the points."""
     offsets = np.zeros(structures.n_frames + 1, dtype=np.int64)
-    np.cumsum([len(indices) for indices in chosen], out=offsets[1:])
-    return Centers(np.concatenate([np.zeros(0, dtype=np.int64), *chosen]), offsets)
+    np.cumsum([len(entry) for entry in chosen], out=offsets[1:])
+    atoms = [np.full(len(entry), -1, dtype=np.int64) if entry.ndim == 2 else entry for entry in chosen]
+    joined = np.concatenate([np.zeros(0, dtype=np.int64), *atoms])
+    if all(entry.ndim == 1 for entry in chosen):
+        return Centers(joined, offsets)
+    points = [
+        entry if entry.ndim == 2 else structures.positions[structures.atom_offsets[frame] + entry]
+        for frame, entry in enumerate(chosen)
+    ]
+    return Centers(joined, offsets, np.concatenate(points))
 
 
 def _check_entries(entries: Sequence[Any], n_frames: int) -> None:
@@ -80,7 +125,9 @@ def _check_entries(entries: Sequence[Any], n_frames: int) -> None:
         raise InputError(f"centers must have one entry per frame ({n_frames}), got {len(entries)}")
 
 
-def _select(entry: Any, numbers: IntArray, frame: int) -> IntArray:
+def _select(entry: Any, structures: StructureArrays, index: int) -> IntArray | FloatArray:
+    numbers = structures.numbers[structures.atom_offsets[index] : structures.atom_offsets[index + 1]]
+    frame = structures.first_frame + index  # in the user's words
     if entry is None:
         return np.arange(len(numbers))
     if isinstance(entry, str):
@@ -88,9 +135,9 @@ def _select(entry: Any, numbers: IntArray, frame: int) -> IntArray:
     try:
         values = np.asarray(entry)
     except ValueError:
-        raise InputTypeError(
-            f"centers[{frame}] must hold atom indices, a boolean mask or chemical symbols, got {entry!r}"
-        ) from None
+        raise _wrong_entry(frame, repr(entry)) from None
+    if values.ndim == 2 and values.shape[1] == 3 and values.dtype.kind in "iuf":
+        return _points(values, frame)
     if values.ndim == 1 and values.dtype.kind == "U":
         return np.flatnonzero(np.isin(numbers, [_number(symbol, frame) for symbol in values.tolist()]))
     if values.ndim == 1 and values.dtype == bool:
@@ -102,10 +149,20 @@ def _select(entry: Any, numbers: IntArray, frame: int) -> IntArray:
         return np.flatnonzero(values)
     if values.ndim == 1 and (values.dtype.kind in "iu" or values.size == 0):
         return _indices(values.astype(np.int64), len(numbers), frame)
-    raise InputTypeError(
-        f"centers[{frame}] must hold atom indices, a boolean mask or chemical symbols, "
-        f"got an array of shape {values.shape} and dtype {values.dtype}"
+    raise _wrong_entry(frame, f"an array of shape {values.shape} and dtype {values.dtype}")
+
+
+def _wrong_entry(frame: int, what: str) -> InputTypeError:
+    return InputTypeError(
+        f"centers[{frame}] must hold atom indices, a boolean mask, chemical symbols or points of shape (n, 3), "
+        f"got {what}"
     )
+
+
+def _points(values: npt.NDArray[Any], frame: int) -> FloatArray:
+    if not np.isfinite(values).all():
+        raise InputError(f"the points in centers[{frame}] must be finite, in Å")
+    return np.ascontiguousarray(values, dtype=np.float64)
 
 
 def _number(symbol: str, frame: int) -> int:

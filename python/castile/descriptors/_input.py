@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from castile import _core
 from castile.descriptors._centers import Centers, select_centers
+from castile.descriptors._rows import Rows, make_rows
 from castile.errors import InputError
 from castile.structures import (
     IntArray,
@@ -31,16 +32,12 @@ _CHUNK_CENTERS = 8192
 class Chunk:
     """Frames and centers that go to the core in one call, and where their results belong."""
 
-    structures: _core.Structures
-    centers: Centers
+    arguments: tuple[_core.Structures, _core.Centers]
+    """What every method of the compiled descriptors takes first."""
     rows: slice
+    centers: slice
     atoms: slice
     frames: slice
-
-    @property
-    def arguments(self) -> tuple[_core.Structures, IntArray, IntArray]:
-        """What every method of the compiled descriptors takes first."""
-        return self.structures, self.centers.atoms, self.centers.offsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,42 +45,45 @@ class DescriptorInput:
     """The user's frames and centers, checked."""
 
     structures: StructureArrays
-    centers: Centers
+    rows: Rows
     species: tuple[str, ...]
     species_of_number: npt.NDArray[np.int32]
-    per_frame: bool
-    """One row per frame instead of one per center."""
 
     @property
     def n_rows(self) -> int:
         """Rows of the feature matrix."""
-        return self.structures.n_frames if self.per_frame else len(self.centers.atoms)
+        return self.rows.n_rows
 
-    def frame_of_centers(self) -> IntArray:
-        """Return the frame of each center, shape (n_centers,)."""
-        return np.repeat(np.arange(self.structures.n_frames), np.diff(self.centers.offsets))
+    @property
+    def centers(self) -> Centers:
+        """Centers of all frames, in the order of the rows."""
+        return self.rows.centers
 
     def chunks(self, max_rows: int | None = None) -> Iterator[tuple[int, Chunk]]:
         """Yield (rows, chunk) in order, of at most ``max_rows`` rows unless one frame has more."""
-        rows = np.arange(self.structures.n_frames + 1) if self.per_frame else self.centers.offsets
         start = 0
         while start < self.structures.n_frames:
             stop = _last_within(self.centers.offsets, start, _CHUNK_CENTERS)
             if max_rows is not None:
-                stop = min(stop, _last_within(rows, start, max_rows))
+                stop = min(stop, _last_within(self.rows.frame_offsets, start, max_rows))
             stop = max(stop, start + 1)
             yield self._chunk(start, stop)
             start = stop
 
     def _chunk(self, start: int, stop: int) -> tuple[int, Chunk]:
-        core = self.structures.slice(start, stop).to_core(self.species_of_number)
-        frames = slice(start, stop)
-        rows = slice(int(self.centers.offsets[start]), int(self.centers.offsets[stop]))
-        if self.per_frame:
-            rows = frames
-        offsets = self.structures.atom_offsets
-        atoms = slice(int(offsets[start]), int(offsets[stop]))
-        return rows.stop - rows.start, Chunk(core, self.centers.slice(start, stop), rows, atoms, frames)
+        def range_of(offsets: IntArray) -> slice:
+            return slice(int(offsets[start]), int(offsets[stop]))
+
+        structures = self.structures.slice(start, stop).to_core(self.species_of_number)
+        own = self.rows.slice(start, stop)
+        rows = range_of(self.rows.frame_offsets)
+        return rows.stop - rows.start, Chunk(
+            (structures, own.centers.to_core(own.center_offsets)),
+            rows,
+            range_of(self.centers.offsets),
+            range_of(self.structures.atom_offsets),
+            slice(start, stop),
+        )
 
 
 def _last_within(offsets: IntArray, start: int, room: int) -> int:
@@ -92,24 +92,34 @@ def _last_within(offsets: IntArray, start: int, room: int) -> int:
 
 
 def prepare_input(
-    frames: Any, centers: Any, species: Sequence[str], owner: str, *, per_frame: bool
+    frames: Any,
+    centers: Any,
+    groups: Any,
+    species: Sequence[str],
+    *,
+    owner: str,
+    average: str,
+    first_frame: int = 0,
 ) -> DescriptorInput:
     """Check what the user gave.
 
     Parameters
     ----------
     frames : ase.Atoms or a sequence of them
-    centers : see :meth:`castile.SOAP.transform`
+    centers, groups : see :meth:`castile.SOAP.transform`
     species : sequence of str
         Symbols that the columns are laid out for, sorted by atomic number.
     owner : str
         Name of the descriptor, for messages.
-    per_frame : bool
-        One row per frame instead of one per center.
+    average : str
+        See :class:`castile.SOAP`.
+    first_frame : int
+        Number of the first frame, for messages: of frames that are a part of a stream.
     """
-    structures = as_structure_arrays(frames)
+    structures = as_structure_arrays(frames, first_frame)
     if structures.n_frames == 0:
         raise InputError("frames is empty; give at least one ase.Atoms")
     table = species_table(species, structures.numbers, owner)
-    chosen = select_centers(centers, structures, is_single_frame(frames))
-    return DescriptorInput(structures, chosen, tuple(species), table, per_frame)
+    single = is_single_frame(frames)
+    rows = make_rows(select_centers(centers, structures, single), average, groups, structures, single)
+    return DescriptorInput(structures, rows, tuple(species), table)

@@ -15,6 +15,9 @@ from castile.structures import IntArray
 __all__ = ["JacobianBuilder"]
 
 
+_INDEX_BYTES = 2 * 3 * 8  # row, frame and atom of a block, in its chunk and joined
+
+
 class JacobianBuilder:
     """A Jacobian whose blocks are counted but not yet computed.
 
@@ -35,11 +38,12 @@ class JacobianBuilder:
         self._n_blocks = [sum(layout.n_blocks(group) for _, _, layout in self._parts) for group in self._groups]
 
     def estimate(self) -> MemoryEstimate:
-        """Return the bytes of the values."""
+        """Return the bytes of what :meth:`build` makes."""
         size = self._dtype.itemsize
         features = self._given.n_rows * self._core.n_features * size
         blocks = sum(3 * n * width * size for n, width in zip(self._n_blocks, self._n_columns, strict=True))
-        return MemoryEstimate(features, blocks, 9 * features if self._strain else 0)
+        indices = _INDEX_BYTES * sum(self._n_blocks)
+        return MemoryEstimate(features, blocks, 9 * features if self._strain else 0, indices)
 
     def build(self, progress: bool) -> Jacobian:
         """Allocate and compute all values."""
@@ -62,13 +66,24 @@ class JacobianBuilder:
                 where[group].append((row + chunk.rows.start, frame + chunk.frames.start, atom))
             filled = ends
         groups = []
+        points = None
         for group in self._groups:
             if self._n_blocks[group] == 0:
                 continue
             row, frame, atom = (np.concatenate(part) for part in zip(*where[group], strict=True))
-            species = given.species[self._parts[0][2].species(group)]
+            index = self._parts[0][2].species(group)
+            if index == len(given.species):
+                atom = self._index_as_given(frame, atom)
+                points = JacobianGroup("", self._columns_of(group), values[group], row, frame, atom)
+                continue
+            species = given.species[index]
             groups.append(JacobianGroup(species, self._columns_of(group), values[group], row, frame, atom))
-        return Jacobian(groups, strain, given.n_rows, self._core.n_features, given.structures.atom_offsets)
+        return Jacobian(groups, strain, given.n_rows, self._core.n_features, given.structures.atom_offsets, points)
+
+    def _index_as_given(self, frame: IntArray, index: IntArray) -> IntArray:
+        """Return the index of centers among those of their frame in the order in which the user gave them."""
+        order, first = self._given.rows.order, self._given.centers.offsets[frame]
+        return index if order is None else order[first + index] - first
 
     def _columns_of(self, group: int) -> IntArray:
         for _, _, layout in self._parts:

@@ -28,11 +28,15 @@ class Gradients:
         Divided by the volume it is the stress.
     atom_offsets : ndarray of shape (n_frames + 1,)
         The atoms of frame ``f`` are ``atom_offsets[f]:atom_offsets[f + 1]``.
+    centers : ndarray of shape (n_centers, 3) or None
+        Derivative with respect to the positions of centers that are points, per Å; rows of centers that are atoms
+        are zero. None if all are atoms.
     """
 
     positions: npt.NDArray[np.float64]
     strain: npt.NDArray[np.float64]
     atom_offsets: IntArray
+    centers: npt.NDArray[np.float64] | None = None
 
     def __repr__(self) -> str:
         return f"<Gradients: positions {self.positions.shape}, strain {self.strain.shape}>"
@@ -63,8 +67,8 @@ class JacobianGroup:
 
     def __repr__(self) -> str:
         return (
-            f"<JacobianGroup: {len(self.row)} blocks of moving {self.species}, {len(self.columns)} columns, "
-            f"{format_bytes(self.values.nbytes)}>"
+            f"<JacobianGroup: {len(self.row)} blocks of moving {self.species or 'points'}, "
+            f"{len(self.columns)} columns, {format_bytes(self.values.nbytes)}>"
         )
 
 
@@ -85,6 +89,9 @@ class Jacobian:
     n_rows, n_features : int
     atom_offsets : ndarray of shape (n_frames + 1,)
         The atoms of frame ``f`` are ``atom_offsets[f]:atom_offsets[f + 1]``.
+    centers : JacobianGroup or None
+        Blocks of centers that are points: their ``species`` is empty, and ``atom`` is the index of the center among
+        those of its frame.
     """
 
     groups: list[JacobianGroup]
@@ -92,19 +99,22 @@ class Jacobian:
     n_rows: int
     n_features: int
     atom_offsets: IntArray
+    centers: JacobianGroup | None = None
 
     def __repr__(self) -> str:
         strain = "no strain" if self.strain is None else f"strain {self.strain.shape}"
-        groups = "".join(f"\n  {group!r}" for group in self.groups)
+        parts = self.groups if self.centers is None else [*self.groups, self.centers]
+        groups = "".join(f"\n  {group!r}" for group in parts)
         return (
             f"<Jacobian: {self.n_rows} rows x {self.n_features} features by {int(self.atom_offsets[-1])} atoms, "
-            f"{strain}, {format_bytes(self.nbytes)}, {len(self.groups)} groups>{groups}"
+            f"{strain}, {format_bytes(self.nbytes)}, {len(parts)} groups>{groups}"
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes of all values."""
         total = sum(group.values.nbytes for group in self.groups)
+        total += 0 if self.centers is None else self.centers.values.nbytes
         return total + (0 if self.strain is None else self.strain.nbytes)
 
     def to_dense(self) -> npt.NDArray[Any]:
@@ -113,7 +123,7 @@ class Jacobian:
         Returns
         -------
         ndarray of shape (n_rows, n_atoms, 3, n_features)
-            With the atoms of all frames counted through.
+            With the atoms of all frames counted through; without centers that are points.
 
         Raises
         ------
@@ -152,11 +162,19 @@ class MemoryEstimate:
         All blocks of the explicit Jacobian.
     strain : int
         Its strain part, if asked for.
+    indices : int
+        Row, frame and atom of each block.
     """
 
     features: int
     jacobian: int
     strain: int
+    indices: int
+
+    @property
+    def total(self) -> int:
+        """The explicit Jacobian with all that belongs to it."""
+        return self.jacobian + self.strain + self.indices
 
     def __repr__(self) -> str:
         parts = (f"{name} {format_bytes(size)}" for name, size in vars(self).items())

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from castile import _core
 from castile._memory import require_memory
+from castile._pickling import VersionedPickle
 from castile.errors import InputError, InputTypeError
 from castile.kernels._blocks import rows_per_block
 from castile.kernels._groups import group_numbers
@@ -34,7 +35,7 @@ __all__ = ["KernelRidge"]
 FloatArray = npt.NDArray[np.float64]
 
 
-class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class KernelRidge(VersionedPickle, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Kernel ridge regression with the SOAP kernel, on structures or on their local environments.
 
     Without groups every row has a target, as in :class:`sklearn.kernel_ridge.KernelRidge`, whose
@@ -114,6 +115,16 @@ class KernelRidge(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     >>> model.predict(rows, groups=[0, 0, 2], n_groups=3).round(3)
     array([4., 0., 2.])
     """
+
+    _fitted_names = (
+        "X_fit_",
+        "group_indices_",
+        "dual_coef_",
+        "_targets",
+        "loo_residuals_",
+        "n_features_in_",
+        "feature_names_in_",
+    )
 
     def __init__(
         self,

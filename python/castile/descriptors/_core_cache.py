@@ -1,0 +1,68 @@
+"""Compiled descriptors by their parameters, so that equal ones share their tables."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+
+from castile import _core
+
+__all__ = ["core_descriptor"]
+
+_MOST_BYTES = 1 << 28
+_MOST_ENTRIES = 64
+
+
+class _Cache:
+    """The descriptors that were used last, bounded by the memory of their tables."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, dtype: str, parameters: Mapping[str, Any]) -> Any:
+        key = (dtype, _frozen(parameters))
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        cls = _core.DensityDescriptor if dtype == "float64" else _core.DensityDescriptorF32
+        descriptor = cls(dict(parameters))  # may take long: other threads are not kept waiting
+        with self._lock:
+            self._entries[key] = descriptor
+            while len(self._entries) > 1 and (len(self._entries) > _MOST_ENTRIES or self._bytes() > _MOST_BYTES):
+                self._entries.popitem(last=False)
+        return descriptor
+
+    def _bytes(self) -> int:
+        return sum(descriptor.table_bytes for descriptor in self._entries.values())
+
+
+_cache = _Cache()
+
+
+def core_descriptor(dtype: str, parameters: Mapping[str, Any]) -> Any:
+    """Return the compiled descriptor; it holds no state of a call.
+
+    Parameters
+    ----------
+    dtype : {"float64", "float32"}
+    parameters : mapping
+        What the core takes: numbers, strings, None, arrays, and mappings and lists of these.
+    """
+    return _cache.get(dtype, parameters)
+
+
+def _frozen(value: Any) -> Hashable:
+    """Return something that can be compared and hashed in the place of a parameter."""
+    if isinstance(value, Mapping):
+        return tuple((name, _frozen(entry)) for name, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(entry) for entry in value)
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.dtype.str, value.tobytes())
+    return value  # type: ignore[no-any-return]
