@@ -145,6 +145,8 @@ def test_a_weighting_with_w0_replaces_the_weight_at_the_center():
     assert_close(weighted, plain / 2.0, 1e-13)
     replaced = SphericalExpansion(**OPTIONS, density_weighting={**weighting, "w0": 3.0}).fit_transform(atoms)
     assert_close(replaced, plain * 3.0, 1e-13)
+    alone = SphericalExpansion(**OPTIONS, density_weighting={"w0": 3.0}).fit_transform(atoms)
+    assert_close(alone, plain * 3.0, 1e-13)
 
 
 def test_species_weights_scale_channels_and_the_center():

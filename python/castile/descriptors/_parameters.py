@@ -253,13 +253,15 @@ def _density_weighting(weighting: Any) -> dict[str, Any]:
     """Return the name, all numbers and the weight at the center (or None) of a density weighting."""
     if weighting is None:
         return {"name": "none", "w0": None}
-    if not isinstance(weighting, Mapping) or "function" not in weighting:
+    if not isinstance(weighting, Mapping) or not ("function" in weighting or set(weighting) == {"w0"}):
         raise InputTypeError(
             "density_weighting must be None or a dict with 'function' and its parameters, such as "
             f"{{'function': 'poly', 'r0': 5.0, 'm': 2}}, got {weighting!r}"
         )
-    function = _checks.choice("density_weighting['function']", weighting["function"], tuple(_WEIGHTINGS))
-    known = _WEIGHTINGS[function]
+    function = "none"
+    if "function" in weighting:
+        function = _checks.choice("density_weighting['function']", weighting["function"], tuple(_WEIGHTINGS))
+    known = _WEIGHTINGS.get(function, {})
     unknown = sorted(set(map(str, weighting)) - set(known) - {"function", "w0"})
     if unknown:
         raise InputError(f"density_weighting of {function!r} takes {sorted(known)} and 'w0', got {unknown} too")

@@ -43,8 +43,8 @@ _PARAMETERS = """
         Weight of a neighbor by its distance: ``{"function": "poly", "r0": ..., "m": ..., "c": 1}``, c (1 + 2x³ - 3x²)^m
         with x = r/r0, zero beyond; ``{"function": "pow", "r0": ..., "d": ..., "m": ..., "c": 1}``, c/(d + x^m);
         ``{"function": "exp", "r0": ..., "d": ..., "c": 1}``, c/(d + exp(-x)); ``{"function": "willatt", "rate": ...,
-        "scale": ..., "exponent": ...}``, rate/(rate + (r/scale)^exponent). A key "w0" replaces the weight of what sits
-        exactly at the center.
+        "scale": ..., "exponent": ...}``, rate/(rate + (r/scale)^exponent). A key "w0", also alone, replaces the
+        weight of what sits exactly at the center.
     species_weights : dict, optional
         Factor of the density of each species, the center's own included.
     center_weight : float
