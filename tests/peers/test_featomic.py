@@ -64,6 +64,13 @@ PARAMETERS = {
         "sigma": 0.4,
         "cutoff_width": 3.999,
     },
+    "6_4_willatt": {
+        "cutoff": 4.5,
+        "n_max": 6,
+        "l_max": 4,
+        "sigma": 0.4,
+        "density_weighting": {"function": "willatt", "rate": 1.2, "scale": 2.0, "exponent": 5},
+    },
     "12_3": {"cutoff": 4.0, "n_max": 12, "l_max": 3, "sigma": 0.4, "center_weight": 0.3},
 }
 
@@ -77,6 +84,7 @@ BOUNDS = {
     "1_0": (5e-14, 1e-12),
     "2_12_hard": (1e-10, 4e-9),
     "6_3_smooth_everywhere": (2e-13, 1e-10),
+    "6_4_willatt": (1.5e-11, 1e-10),
     "12_3": (5e-9, 2e-8),
 }
 
@@ -217,3 +225,33 @@ def test_our_rows_become_featomics_blocks(cls, case, name):
         np.testing.assert_allclose(gradient.values, expected_gradient.values[rows], rtol=1e-6, atol=1e-8 * largest)
     if ours.center_weight != 0.0:  # else a center sees its own species there, be it with a row of zeros
         assert set(blocks) == set(theirs)
+
+
+def test_laplacian_eigenstates_are_featomics(name):
+    """Featomic keeps, for each degree, the functions below a common eigenvalue: the first of ours."""
+    atoms = STRUCTURES[name]()
+    expansion = castile.SphericalExpansion(
+        cutoff=4.0, n_max=5, l_max=3, sigma=0.5, radial_basis="laplacian", species=species_of(atoms), accuracy=1e-10
+    )
+    smoothing = featomic.cutoff.ShiftedCosine(width=expansion.cutoff_width)
+    spliner = featomic.splines.SoapSpliner(
+        cutoff=featomic.cutoff.Cutoff(radius=4.0, smoothing=smoothing),
+        density=featomic.density.Gaussian(width=0.5),
+        basis=featomic.basis.LaplacianEigenstate(radius=4.0, max_radial=4, max_angular=3),
+        n_spline_points=2000,
+    )
+    theirs = featomic.SphericalExpansion(**spliner.get_hypers()).compute(atoms)
+    samples = expansion.samples(atoms)
+    numbers = [atomic_numbers[symbol] for symbol in expansion.species]
+    ours = castile.layouts.to_array(expansion.transform(atoms), expansion) / (np.pi * 0.5**2) ** 0.75
+    scale = np.abs(ours).max()
+    n_functions = set()
+    for key, block in theirs.items():
+        degree, neighbor = key["o3_lambda"], numbers.index(key["neighbor_type"])
+        rows = [int(np.flatnonzero(samples["atom"] == atom)[0]) for atom in block.samples.column("atom")]
+        n = len(block.properties)
+        own = ours[rows, neighbor, :n, degree**2 : (degree + 1) ** 2].transpose(0, 2, 1)
+        assert np.abs(own - np.asarray(block.values)).max() < 1e-8 * scale
+        n_functions.add((degree, n))
+    assert (0, 5) in n_functions
+    assert min(n for _, n in n_functions) >= 3

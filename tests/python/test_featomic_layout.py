@@ -192,6 +192,7 @@ def test_parameters_are_those_of_the_same_descriptor():
         ({"cutoff_function": "polynomial"}, "cutoff_function='polynomial' is not in featomic"),
         ({"average": "inner"}, "average='inner' has no counterpart in featomic; use 'off'"),
         ({"normalize": True}, "normalize=True has no counterpart"),
+        ({"density_weighting": {"function": "exp", "r0": 2.0, "d": 1.0}}, "'exp'.* is not in featomic; use 'willatt'"),
     ],
 )
 def test_what_featomic_lacks_is_refused(options, message):

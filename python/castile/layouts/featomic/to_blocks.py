@@ -20,7 +20,16 @@ __all__ = ["featomic_parameters", "to_featomic"]
 IntArray = npt.NDArray[np.int64]
 
 # Parameters that featomic has too, or that do not change what is computed.
-_TRANSLATED = {"cutoff", "n_max", "l_max", "sigma", "cutoff_function", "cutoff_width", "center_weight"}
+_TRANSLATED = {
+    "cutoff",
+    "n_max",
+    "l_max",
+    "sigma",
+    "cutoff_function",
+    "cutoff_width",
+    "density_weighting",
+    "center_weight",
+}
 _OURS_ALONE = {"species", "sparse", "dtype", "accuracy"}
 
 
@@ -67,13 +76,15 @@ def featomic_parameters(descriptor: Any, spline_accuracy: float | None = 1e-8) -
     }
     if kind is not RadialSpectrum:
         basis |= {"type": "TensorProduct", "max_angular": descriptor.l_max}
+    density = {"type": "Gaussian", "width": descriptor.sigma, "center_atom_weight": descriptor.center_weight}
+    weighting = descriptor.density_weighting
+    if weighting is not None:
+        if weighting.get("function") != "willatt" or weighting.get("w0") is not None:
+            raise InputError(f"density_weighting={weighting!r} is not in featomic; use 'willatt' without 'w0'")
+        density["scaling"] = {"type": "Willatt2018", **{key: weighting[key] for key in ("exponent", "rate", "scale")}}
     return {
         "cutoff": {"radius": descriptor.cutoff, "smoothing": smoothing},
-        "density": {
-            "type": "Gaussian",
-            "width": descriptor.sigma,
-            "center_atom_weight": descriptor.center_weight,
-        },
+        "density": density,
         "basis": basis,
     }
 
