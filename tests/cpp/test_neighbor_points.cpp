@@ -228,7 +228,9 @@ TEST_CASE("pairs at the cutoff are decided by the one formula, however far point
     double skew;     // so many first vectors in the second
     double n_moved;  // second vectors, before they were skewed
   };
-  for (const auto [skew, n_moved] : {Case{0.0, 0.0}, Case{0.0, 1e7}, Case{1e4, 1e5}}) {
+  for (const Case& c : {Case{0.0, 0.0}, Case{0.0, 1e7}, Case{1e4, 1e5}}) {
+    const double skew = c.skew;  // a structured binding cannot be captured
+    const double n_moved = c.n_moved;
     Atoms atoms = random_atoms(3, cell, {true, true, true}, 8);
     for (std::size_t x = 0; x < 3; ++x) atoms.cell[3 + x] += skew * cell[x];
     std::vector<double> points;
