@@ -16,12 +16,15 @@ int main() {
   const std::int64_t atoms[2] = {0, 1};
 
   castile::DensityDescriptorParameters parameters;
-  parameters.expansion.radial.n_max = 4;
-  parameters.expansion.radial.l_max = 3;
+  castile::RadialBasisParameters& basis = parameters.expansion.tables.front().basis;
+  basis.n_max = 4;
+  basis.l_max = 3;
   const castile::DensityDescriptor<double> descriptor(parameters);
 
   const castile::Structures structures{1, positions.data(), species.data(), cells.data(), pbc, offsets};
-  const castile::Centers centers{atoms, offsets};
+  castile::Centers centers;
+  centers.atoms = atoms;
+  centers.offsets = offsets;
   std::vector<double> rows(static_cast<std::size_t>(2 * descriptor.n_features()));
   descriptor.transform(structures, centers, rows.data());
 
