@@ -58,6 +58,14 @@ inline void check_shape(const py::array& array, const char* name, std::initializ
   }
 }
 
+/// Throws unless the array is one of offsets.
+inline void check_ascending(const Array<std::int64_t>& offsets, const char* name) {
+  const std::int64_t* begin = offsets.data();
+  bool ascending = offsets.size() > 0 && begin[0] == 0;
+  for (py::ssize_t k = 1; k < offsets.size(); ++k) ascending = ascending && begin[k - 1] <= begin[k];
+  if (!ascending) throw std::invalid_argument(std::string(name) + " must start at 0 and never fall");
+}
+
 /// Structures together with the numpy arrays that they point into.
 class StructuresHandle {
  public:

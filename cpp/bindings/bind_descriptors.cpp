@@ -64,13 +64,6 @@ class CentersHandle {
   std::int64_t n_centers() const { return atoms_.size(); }
 
  private:
-  static void check_ascending(const Array<std::int64_t>& offsets, const char* name) {
-    const std::int64_t* begin = offsets.data();
-    bool ascending = offsets.size() > 0 && begin[0] == 0;
-    for (py::ssize_t k = 1; k < offsets.size(); ++k) ascending = ascending && begin[k - 1] <= begin[k];
-    if (!ascending) throw std::invalid_argument(std::string(name) + " must start at 0 and never fall");
-  }
-
   /// Rows are runs of centers, each of one frame.
   void check_rows() const {
     check_ascending(*row_offsets_, "row offsets");
@@ -123,13 +116,16 @@ class DescriptorHandle {
       const GilRelease release;
       rows = descriptor_.transform_sparse(structures.view(), centers);
     }
-    return py::make_tuple(take(std::move(rows.values)), take(std::move(rows.columns)),
-                          take(std::move(rows.row_offsets)));
+    return as_arrays(std::move(rows));
   }
 
-  py::tuple vjp(const StructuresHandle& structures, const CentersHandle& handle, const Array<T>& cotangent) const {
+  /// `cotangent` is dense, or the values, columns and row offsets of CSR.
+  py::tuple vjp(const StructuresHandle& structures, const CentersHandle& handle, const Array<T>& cotangent,
+                const std::optional<Array<std::int32_t>>& columns,
+                const std::optional<Array<std::int64_t>>& row_offsets) const {
     const Centers centers = checked_centers(structures, handle);
-    check_shape(cotangent, "cotangent", {descriptor_.n_rows(structures.view(), centers), n_features()});
+    const FeatureRows<T> rows =
+        checked_rows(descriptor_.n_rows(structures.view(), centers), cotangent, columns, row_offsets);
     const auto zeros = [](std::vector<std::int64_t> shape) {
       Array<double> array(shape);
       std::fill_n(array.mutable_data(), array.size(), 0.0);
@@ -143,7 +139,7 @@ class DescriptorHandle {
     double* strain_data = strain.mutable_data();
     {
       const GilRelease release;
-      descriptor_.vjp(structures.view(), centers, cotangent.data(), positions_data, points_data, strain_data);
+      descriptor_.vjp(structures.view(), centers, rows, positions_data, points_data, strain_data);
     }
     return py::make_tuple(positions, points, strain);
   }
@@ -151,26 +147,44 @@ class DescriptorHandle {
   Array<T> jvp(const StructuresHandle& structures, const CentersHandle& handle, const Array<double>& velocities,
                const std::optional<Array<double>>& point_velocities, const Array<double>& strain) const {
     const Centers centers = checked_centers(structures, handle);
-    check_shape(velocities, "positions", {structures.n_atoms(), 3});
-    if (point_velocities) check_shape(*point_velocities, "points", {handle.n_centers(), 3});
-    check_shape(strain, "strain", {structures.view().n_frames, 3, 3});
+    const Rates rates = checked_rates(structures, handle, velocities, point_velocities, strain);
     Array<T> features_dot({descriptor_.n_rows(structures.view(), centers), n_features()});
     T* data = features_dot.mutable_data();
     const GilRelease release;
-    descriptor_.jvp(structures.view(), centers, velocities.data(),
-                    point_velocities ? point_velocities->data() : nullptr, strain.data(), data);
+    descriptor_.jvp(structures.view(), centers, rates, data);
     return features_dot;
   }
 
-  JacobianLayoutHandle jacobian_layout(const StructuresHandle& structures, const CentersHandle& handle) const {
+  py::tuple jvp_sparse(const StructuresHandle& structures, const CentersHandle& handle, const Array<double>& velocities,
+                       const std::optional<Array<double>>& point_velocities, const Array<double>& strain) const {
     const Centers centers = checked_centers(structures, handle);
-    const GilRelease release;
-    return {descriptor_.jacobian_layout(structures.view(), centers)};
+    const Rates rates = checked_rates(structures, handle, velocities, point_velocities, strain);
+    SparseRows<T> rows;
+    {
+      const GilRelease release;
+      rows = descriptor_.jvp_sparse(structures.view(), centers, rates);
+    }
+    return as_arrays(std::move(rows));
   }
 
-  /// Fills arrays that the caller allocated, one (n_blocks, 3, n_columns) per group of the layout.
+  JacobianLayoutHandle jacobian_layout(const StructuresHandle& structures, const CentersHandle& handle,
+                                       bool sparse) const {
+    const Centers centers = checked_centers(structures, handle);
+    const GilRelease release;
+    return {descriptor_.jacobian_layout(structures.view(), centers, sparse)};
+  }
+
+  Array<std::int64_t> columns(const std::vector<std::int32_t>& channels, std::int32_t touched_by) const {
+    const auto entry = std::find(channels.begin(), channels.end(), touched_by);
+    const bool known = std::is_sorted(channels.begin(), channels.end()) && (touched_by < 0 || entry != channels.end());
+    if (!known) throw std::invalid_argument("channels must ascend, and hold touched_by");
+    return take(descriptor_.columns(channels, touched_by < 0 ? -1 : static_cast<int>(entry - channels.begin())));
+  }
+
+  /// Fills arrays that the caller allocated, one (n_blocks, 3, n_columns) per group of the layout and one
+  /// (n_rows, 3, 3, n_columns) per set.
   void jacobian(const StructuresHandle& structures, const CentersHandle& handle, const JacobianLayoutHandle& layout,
-                std::vector<Array<T>> values, std::optional<Array<T>> strain) const {
+                std::vector<Array<T>> values, std::optional<std::vector<Array<T>>> strain) const {
     const Centers centers = checked_centers(structures, handle);
     const auto& groups = layout.layout.groups;
     if (values.size() != groups.size()) throw std::invalid_argument("values must hold one array per group");
@@ -179,13 +193,17 @@ class DescriptorHandle {
       check_shape(values[g], "values", {groups[g].n_blocks(), 3, groups[g].n_columns});
       pointers.push_back(values[g].mutable_data());
     }
-    T* strain_data = nullptr;
+    std::vector<T*> strain_pointers;
     if (strain) {
-      check_shape(*strain, "strain", {descriptor_.n_rows(structures.view(), centers), 3, 3, n_features()});
-      strain_data = strain->mutable_data();
+      const auto& sets = layout.layout.sets;
+      if (strain->size() != sets.size()) throw std::invalid_argument("strain must hold one array per set");
+      for (std::size_t k = 0; k < sets.size(); ++k) {
+        check_shape((*strain)[k], "strain", {static_cast<std::int64_t>(sets[k].rows.size()), 3, 3, sets[k].n_columns});
+        strain_pointers.push_back((*strain)[k].mutable_data());
+      }
     }
     const GilRelease release;
-    descriptor_.jacobian(structures.view(), centers, layout.layout, pointers, strain_data);
+    descriptor_.jacobian(structures.view(), centers, layout.layout, pointers, strain_pointers);
   }
 
   /// Weighted R_nl(r) of a species from its table and the derivative, each (n_distances, l_max + 1, n_max).
@@ -209,6 +227,39 @@ class DescriptorHandle {
   }
 
  private:
+  static py::tuple as_arrays(SparseRows<T>&& rows) {
+    return py::make_tuple(take(std::move(rows.values)), take(std::move(rows.columns)),
+                          take(std::move(rows.row_offsets)));
+  }
+
+  FeatureRows<T> checked_rows(std::int64_t n_rows, const Array<T>& values,
+                              const std::optional<Array<std::int32_t>>& columns,
+                              const std::optional<Array<std::int64_t>>& row_offsets) const {
+    if (!columns || !row_offsets) {
+      check_shape(values, "cotangent", {n_rows, n_features()});
+      return {values.data()};
+    }
+    check_shape(*row_offsets, "cotangent offsets", {n_rows + 1});
+    check_ascending(*row_offsets, "cotangent offsets");
+    check_shape(values, "cotangent", {row_offsets->data()[n_rows]});
+    check_shape(*columns, "cotangent columns", {values.size()});
+    for (py::ssize_t k = 0; k < columns->size(); ++k) {
+      if (columns->data()[k] < 0 || columns->data()[k] >= n_features()) {
+        throw std::invalid_argument("cotangent columns must lie between 0 and n_features - 1");
+      }
+    }
+    return {values.data(), row_offsets->data(), columns->data()};
+  }
+
+  static Rates checked_rates(const StructuresHandle& structures, const CentersHandle& handle,
+                             const Array<double>& velocities, const std::optional<Array<double>>& point_velocities,
+                             const Array<double>& strain) {
+    check_shape(velocities, "positions", {structures.n_atoms(), 3});
+    if (point_velocities) check_shape(*point_velocities, "points", {handle.n_centers(), 3});
+    check_shape(strain, "strain", {structures.view().n_frames, 3, 3});
+    return {velocities.data(), strain.data(), point_velocities ? point_velocities->data() : nullptr};
+  }
+
   Centers checked_centers(const StructuresHandle& structures, const CentersHandle& handle) const {
     const Structures& view = structures.view();
     const Centers centers = handle.view();
@@ -340,10 +391,14 @@ void bind_descriptor(py::module_& module, const char* name) {
       .def("transform", &Handle::transform, py::arg("structures"), py::arg("centers"),
            py::arg("out").noconvert() = py::none())
       .def("transform_sparse", &Handle::transform_sparse, py::arg("structures"), py::arg("centers"))
-      .def("vjp", &Handle::vjp, py::arg("structures"), py::arg("centers"), py::arg("cotangent").noconvert())
+      .def("vjp", &Handle::vjp, py::arg("structures"), py::arg("centers"), py::arg("cotangent").noconvert(),
+           py::arg("columns").noconvert() = py::none(), py::arg("row_offsets").noconvert() = py::none())
       .def("jvp", &Handle::jvp, py::arg("structures"), py::arg("centers"), py::arg("positions").noconvert(),
            py::arg("points").noconvert(), py::arg("strain").noconvert())
-      .def("jacobian_layout", &Handle::jacobian_layout, py::arg("structures"), py::arg("centers"))
+      .def("jvp_sparse", &Handle::jvp_sparse, py::arg("structures"), py::arg("centers"),
+           py::arg("positions").noconvert(), py::arg("points").noconvert(), py::arg("strain").noconvert())
+      .def("jacobian_layout", &Handle::jacobian_layout, py::arg("structures"), py::arg("centers"), py::arg("sparse"))
+      .def("columns", &Handle::columns, py::arg("channels"), py::arg("touched_by") = -1)
       .def("jacobian", &Handle::jacobian, py::arg("structures"), py::arg("centers"), py::arg("layout"),
            py::arg("values").noconvert(), py::arg("strain").noconvert())
       .def("radial_functions", &Handle::radial_functions, py::arg("distances").noconvert(), py::arg("species"));
@@ -363,24 +418,22 @@ void bind_descriptors(py::module_& module) {
            py::arg("atoms").noconvert(), py::arg("offsets").noconvert(), py::arg("points").noconvert() = py::none(),
            py::arg("row_offsets").noconvert() = py::none());
   py::class_<JacobianLayoutHandle>(module, "JacobianLayout")
-      .def_property_readonly("n_groups", [](const JacobianLayoutHandle& self) { return self.layout.groups.size(); })
-      .def("species",
-           [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).species; })
-      .def("n_blocks",
-           [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).n_blocks(); })
-      .def("n_columns",
-           [](const JacobianLayoutHandle& self, std::size_t group) { return self.layout.groups.at(group).n_columns; })
-      .def(
-          "columns",
-          [array_of](const JacobianLayoutHandle& self, std::size_t index) -> std::optional<Array<std::int64_t>> {
-            const JacobianGroup& group = self.layout.groups.at(index);
-            if (group.all_columns) return std::nullopt;
-            return array_of(group.columns);
-          },
-          "None for all columns; empty for a group without blocks.")
-      .def("blocks", [array_of](const JacobianLayoutHandle& self, std::size_t group) {
-        const JacobianGroup& blocks = self.layout.groups.at(group);
-        return py::make_tuple(array_of(blocks.row), array_of(blocks.frame), array_of(blocks.atom));
+      .def_property_readonly(
+          "groups",
+          [array_of](const JacobianLayoutHandle& self) {
+            py::list groups;
+            for (const JacobianGroup& group : self.layout.groups) {
+              groups.append(py::make_tuple(group.species, group.channel_set, group.all_columns, group.n_columns,
+                                           array_of(group.row), array_of(group.frame), array_of(group.atom)));
+            }
+            return groups;
+          })
+      .def_property_readonly("sets", [array_of](const JacobianLayoutHandle& self) {
+        py::list sets;
+        for (const ChannelSet& set : self.layout.sets) {
+          sets.append(py::make_tuple(py::tuple(py::cast(set.channels)), set.n_columns, array_of(set.rows)));
+        }
+        return sets;
       });
   bind_descriptor<double>(module, "DensityDescriptor");
   bind_descriptor<float>(module, "DensityDescriptorF32");

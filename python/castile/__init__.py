@@ -17,6 +17,7 @@ from castile.descriptors import (
     MemoryEstimate,
     RadialSpectrum,
     SphericalExpansion,
+    StrainGroup,
     TabulatedBasis,
 )
 from castile.errors import (
@@ -63,6 +64,7 @@ __all__ = [
     "NotFittedError",
     "RadialSpectrum",
     "SphericalExpansion",
+    "StrainGroup",
     "TabulatedBasis",
     "UnknownSpeciesError",
     "__version__",

@@ -1,5 +1,6 @@
 """Types of the compiled core, written by hand; CI compares them with the module (mypy.stubtest)."""
 
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -71,17 +72,12 @@ class JacobianLayout:
     """Where the blocks of an explicit Jacobian go."""
 
     @property
-    def n_groups(self) -> int: ...
-    def species(self, group: int) -> int:
-        """Return the species index of the moving atoms."""
+    def groups(self) -> list[tuple[int, int, bool, int, _Int64, _Int64, _Int64]]:
+        """Species of the moving atoms, set, whether all columns of the set, how many, row, frame and atom of blocks."""
 
-    def n_blocks(self, group: int) -> int: ...
-    def n_columns(self, group: int) -> int: ...
-    def columns(self, group: int) -> _Int64 | None:
-        """Return None for all columns; empty for a group without blocks."""
-
-    def blocks(self, group: int) -> tuple[_Int64, _Int64, _Int64]:
-        """Return row, frame and atom of each block."""
+    @property
+    def sets(self) -> list[tuple[tuple[int, ...], int, _Int64]]:
+        """Channels that rows see, how many columns that makes, and the rows."""
 
 _Float = TypeVar("_Float", np.float32, np.float64)
 
@@ -106,13 +102,21 @@ class _DensityDescriptor(Generic[_Float]):
     ) -> npt.NDArray[_Float]: ...
     def transform_sparse(
         self, structures: Structures, centers: Centers
-    ) -> tuple[npt.NDArray[_Float], _Int64, _Int64]:
+    ) -> tuple[npt.NDArray[_Float], _Int32, _Int64]:
         """Return values, columns and row offsets."""
 
     def vjp(
-        self, structures: Structures, centers: Centers, cotangent: npt.NDArray[_Float]
+        self,
+        structures: Structures,
+        centers: Centers,
+        cotangent: npt.NDArray[_Float],
+        columns: _Int32 | None = None,
+        row_offsets: _Int64 | None = None,
     ) -> tuple[_Float64, _Float64, _Float64]:
-        """Return the gradients of positions, points (without rows if there are none) and strain."""
+        """Return the gradients of positions, points (without rows if there are none) and strain.
+
+        The cotangent is dense, or in CSR form with ``columns`` and ``row_offsets``.
+        """
 
     def jvp(
         self,
@@ -122,16 +126,29 @@ class _DensityDescriptor(Generic[_Float]):
         points: _Float64 | None,
         strain: _Float64,
     ) -> npt.NDArray[_Float]: ...
-    def jacobian_layout(self, structures: Structures, centers: Centers) -> JacobianLayout: ...
+    def jvp_sparse(
+        self,
+        structures: Structures,
+        centers: Centers,
+        positions: _Float64,
+        points: _Float64 | None,
+        strain: _Float64,
+    ) -> tuple[npt.NDArray[_Float], _Int32, _Int64]:
+        """Return values, columns and row offsets."""
+
+    def jacobian_layout(self, structures: Structures, centers: Centers, sparse: bool) -> JacobianLayout: ...
+    def columns(self, channels: Sequence[int], touched_by: int = -1) -> _Int64:
+        """Return the columns of rows that see these channels, or those of them that one channel touches."""
+
     def jacobian(
         self,
         structures: Structures,
         centers: Centers,
         layout: JacobianLayout,
         values: list[npt.NDArray[_Float]],
-        strain: npt.NDArray[_Float] | None,
+        strain: list[npt.NDArray[_Float]] | None,
     ) -> None:
-        """Fill arrays of the caller's, one per group of the layout."""
+        """Fill arrays of the caller's, one per group and one per set of the layout."""
 
     def radial_functions(self, distances: _Float64, species: int) -> tuple[_Float64, _Float64]: ...
 

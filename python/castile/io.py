@@ -20,7 +20,7 @@ import scipy.sparse
 from ase import Atoms
 
 from castile._core import __version__
-from castile.descriptors import Jacobian, JacobianGroup
+from castile.descriptors import Jacobian, JacobianGroup, StrainGroup
 from castile.descriptors._base import SAMPLE_DTYPE
 from castile.descriptors._species import checked_species
 from castile.descriptors.tabulated import TabulatedBasis
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 _FORMAT_VERSION = 1
+_BLOCK_ARRAYS = ("columns", "values", "row", "frame", "atom")
+_STRAIN_ARRAYS = ("columns", "values", "row")
 _FORMAT_HINT = "name the format (format=, or --format); `ase info --formats` lists those that ASE reads"
 
 
@@ -345,10 +347,11 @@ def _jacobian_arrays(jacobian: Jacobian) -> dict[str, Any]:
     arrays: dict[str, Any] = {"jacobian_atom_offsets": jacobian.atom_offsets}
     arrays["jacobian_species"] = np.array([group.species for group in jacobian.groups], dtype="U2")
     for k, group in enumerate(jacobian.groups):
-        for name in ("columns", "values", "row", "frame", "atom"):
+        for name in _BLOCK_ARRAYS:
             arrays[f"jacobian_{k}_{name}"] = getattr(group, name)
-    if jacobian.strain is not None:
-        arrays["jacobian_strain"] = jacobian.strain
+    for k, part in enumerate(jacobian.strain_groups or []):
+        for name in _STRAIN_ARRAYS:
+            arrays[f"jacobian_strain_{k}_{name}"] = getattr(part, name)
     return arrays
 
 
@@ -402,11 +405,14 @@ def _feature_file(file: Any) -> FeatureFile:
         features = scipy.sparse.csr_array(parts, shape=tuple(file["shape"]))
     jacobian = None
     if "jacobian_species" in file:
-        names = ("columns", "values", "row", "frame", "atom")
         groups = [
-            JacobianGroup(str(species), *(file[f"jacobian_{k}_{name}"] for name in names))
+            JacobianGroup(str(species), *(file[f"jacobian_{k}_{name}"] for name in _BLOCK_ARRAYS))
             for k, species in enumerate(file["jacobian_species"])
         ]
-        strain = file.get("jacobian_strain")
-        jacobian = Jacobian(groups, strain, features.shape[0], features.shape[1], file["jacobian_atom_offsets"])
+        n_strain = sum(name.startswith("jacobian_strain_") and name.endswith("_row") for name in file)
+        strain = [
+            StrainGroup(*(file[f"jacobian_strain_{k}_{name}"] for name in _STRAIN_ARRAYS)) for k in range(n_strain)
+        ]
+        n_rows, n_features = features.shape
+        jacobian = Jacobian(groups, strain or None, n_rows, n_features, file["jacobian_atom_offsets"])
     return FeatureFile(features, samples, file["feature_names"], json.loads(str(file["descriptor"])), jacobian)

@@ -20,6 +20,7 @@ using castile::Average;
 using castile::Centers;
 using castile::DensityDescriptor;
 using castile::DensityDescriptorParameters;
+using castile::JacobianLayout;
 using castile::Structures;
 using castile::test::random_numbers;
 using castile::test::relative_difference;
@@ -246,54 +247,159 @@ struct Results {
   std::vector<T> jvp(const std::vector<double>& v, const std::vector<double>& e) const {
     std::vector<T> features_dot(size(), std::numeric_limits<T>::quiet_NaN());
     const double* points = frames.points.empty() ? nullptr : v.data() + frames.positions.size();
-    descriptor.jvp(frames.view(), frames.centers(), v.data(), points, e.data(), features_dot.data());
+    descriptor.jvp(frames.view(), frames.centers(), {v.data(), e.data(), points}, features_dot.data());
     return features_dot;
+  }
+  std::vector<T> jvp_from_sparse(const std::vector<double>& v, const std::vector<double>& e) const {
+    const double* points = frames.points.empty() ? nullptr : v.data() + frames.positions.size();
+    return dense_rows(descriptor.jvp_sparse(frames.view(), frames.centers(), {v.data(), e.data(), points}));
+  }
+  std::vector<T> transform_from_sparse() const {
+    return dense_rows(descriptor.transform_sparse(frames.view(), frames.centers()));
   }
   Gradients vjp(const std::vector<T>& cotangent) const {
     Gradients result{std::vector<double>(frames.n_coordinates(), 0.0), std::vector<double>(frames.cells.size(), 0.0)};
     double* points = frames.points.empty() ? nullptr : result.positions.data() + frames.positions.size();
-    descriptor.vjp(frames.view(), frames.centers(), cotangent.data(), result.positions.data(), points,
+    descriptor.vjp(frames.view(), frames.centers(), {cotangent.data()}, result.positions.data(), points,
                    result.strain.data());
     return result;
   }
-  /// (n_rows n_features) · (n_coordinates), and the same for strain, both dense.
-  std::pair<std::vector<T>, std::vector<T>> jacobian() const {
-    const auto layout = descriptor.jacobian_layout(frames.view(), frames.centers());
-    const std::int64_t n_features = descriptor.n_features();
-    std::vector<std::vector<T>> values;
-    std::vector<T*> pointers;
+  /// The same, the cotangent given without its zeros.
+  Gradients vjp_from_sparse(const std::vector<T>& cotangent) const {
+    castile::SparseRows<T> rows{{0}, {}, {}};
+    for (std::size_t k = 0; k < cotangent.size(); ++k) {
+      const auto column = static_cast<std::int32_t>(static_cast<std::int64_t>(k) % descriptor.n_features());
+      if (cotangent[k] != T(0)) {
+        rows.columns.push_back(column);
+        rows.values.push_back(cotangent[k]);
+      }
+      if (column == descriptor.n_features() - 1)
+        rows.row_offsets.push_back(static_cast<std::int64_t>(rows.values.size()));
+    }
+    Gradients result{std::vector<double>(frames.n_coordinates(), 0.0), std::vector<double>(frames.cells.size(), 0.0)};
+    double* points = frames.points.empty() ? nullptr : result.positions.data() + frames.positions.size();
+    descriptor.vjp(frames.view(), frames.centers(), {rows.values.data(), rows.row_offsets.data(), rows.columns.data()},
+                   result.positions.data(), points, result.strain.data());
+    return result;
+  }
+  /// (n_rows n_features) · (n_coordinates), and the same for strain, both dense; with `sparse`, made from what rows
+  /// see.
+  std::pair<std::vector<T>, std::vector<T>> jacobian(bool sparse = false) const {
+    const auto layout = descriptor.jacobian_layout(frames.view(), frames.centers(), sparse);
+    std::vector<std::vector<T>> values, strain;
+    std::vector<T*> pointers, strain_pointers;
+    const auto make = [](std::size_t n) { return std::vector<T>(n, std::numeric_limits<T>::quiet_NaN()); };
     for (const auto& group : layout.groups) {
-      values.emplace_back(static_cast<std::size_t>(group.n_blocks() * 3 * group.n_columns),
-                          std::numeric_limits<T>::quiet_NaN());
+      values.push_back(make(static_cast<std::size_t>(group.n_blocks() * 3 * group.n_columns)));
+    }
+    for (const auto& set : layout.sets) {
+      strain.push_back(make(set.rows.size() * 9 * static_cast<std::size_t>(set.n_columns)));
     }
     for (auto& group : values) pointers.push_back(group.data());
-    std::vector<T> strain(9 * size(), std::numeric_limits<T>::quiet_NaN());
-    descriptor.jacobian(frames.view(), frames.centers(), layout, pointers, strain.data());
+    for (auto& set : strain) strain_pointers.push_back(set.data());
+    descriptor.jacobian(frames.view(), frames.centers(), layout, pointers, strain_pointers);
+    return {dense_positions(layout, values), dense_strain(layout, strain)};
+  }
+
+ private:
+  std::vector<T> dense_rows(const castile::SparseRows<T>& rows) const {
+    std::vector<T> dense(size(), T(0));
+    for (std::size_t row = 0; row + 1 < rows.row_offsets.size(); ++row) {
+      for (auto k = static_cast<std::size_t>(rows.row_offsets[row]);
+           k < static_cast<std::size_t>(rows.row_offsets[row + 1]); ++k) {
+        dense[row * static_cast<std::size_t>(descriptor.n_features()) + static_cast<std::size_t>(rows.columns[k])] =
+            rows.values[k];
+      }
+    }
+    return dense;
+  }
+
+  std::vector<T> dense_positions(const JacobianLayout& layout, const std::vector<std::vector<T>>& values) const {
     const std::size_t n_coordinates = frames.n_coordinates();
     std::vector<T> dense(size() * n_coordinates, T(0));
     for (std::size_t g = 0; g < values.size(); ++g) {
       const auto& group = layout.groups[g];
+      const auto& channels = layout.sets[static_cast<std::size_t>(group.channel_set)].channels;
+      const auto own = std::find(channels.begin(), channels.end(), group.species) - channels.begin();
+      const auto columns = descriptor.columns(channels, group.all_columns ? -1 : static_cast<int>(own));
+      REQUIRE(columns.size() == static_cast<std::size_t>(group.n_columns));
+      const bool is_point = group.species == n_species;
+      const auto& offsets = is_point ? frames.center_offsets : frames.atom_offsets;
       std::size_t entry = 0;
       for (std::size_t block = 0; block < group.row.size(); ++block) {
+        const auto moving =
+            static_cast<std::size_t>(offsets[static_cast<std::size_t>(group.frame[block])] + group.atom[block]);
+        const std::size_t first = (is_point ? frames.positions.size() : 0) + 3 * moving;
         for (std::size_t axis = 0; axis < 3; ++axis) {
-          for (std::int64_t k = 0; k < group.n_columns; ++k) {
-            const std::int64_t column = group.all_columns ? k : group.columns[static_cast<std::size_t>(k)];
-            const auto row = static_cast<std::size_t>(group.row[block] * n_features + column);
-            const bool is_point = group.species == n_species;
-            const auto& offsets = is_point ? frames.center_offsets : frames.atom_offsets;
-            const auto moving =
-                static_cast<std::size_t>(offsets[static_cast<std::size_t>(group.frame[block])] + group.atom[block]);
-            const std::size_t first = is_point ? frames.positions.size() : 0;
-            dense[row * n_coordinates + first + 3 * moving + axis] += values[g][entry++];
+          for (const std::int64_t column : columns) {
+            const auto row = static_cast<std::size_t>(group.row[block] * descriptor.n_features() + column);
+            dense[row * n_coordinates + first + axis] += values[g][entry++];
           }
         }
       }
     }
-    return {dense, strain};
+    return dense;
+  }
+
+  std::vector<T> dense_strain(const JacobianLayout& layout, const std::vector<std::vector<T>>& strain) const {
+    std::vector<T> dense(9 * size(), T(0));
+    for (std::size_t s = 0; s < strain.size(); ++s) {
+      const auto columns = descriptor.columns(layout.sets[s].channels);
+      REQUIRE(columns.size() == static_cast<std::size_t>(layout.sets[s].n_columns));
+      std::size_t entry = 0;
+      for (const std::int64_t row : layout.sets[s].rows) {
+        for (std::int64_t k = 9 * row; k < 9 * (row + 1); ++k) {
+          for (const std::int64_t column : columns) {
+            dense[static_cast<std::size_t>(k * descriptor.n_features() + column)] = strain[s][entry++];
+          }
+        }
+      }
+    }
+    return dense;
   }
 };
 
 }  // namespace
+
+TEST_CASE("sparse rows and derivatives hold the same numbers, without the columns that rows cannot see") {
+  const Frames frames = make_points_and_groups(1);
+  const auto v = random_numbers(frames.n_coordinates(), 2);
+  const auto e = random_numbers(frames.cells.size(), 3);
+  for (const auto& p : all_parameters()) {
+    CAPTURE(p.head.name);
+    CAPTURE(static_cast<int>(p.average));
+    CAPTURE(p.species_mixing.size());
+    const DensityDescriptor<double> descriptor(p);
+    const Results<double> results{descriptor, frames};
+    CHECK(results.transform_from_sparse() == results.transform());
+    CHECK(results.jvp_from_sparse(v, e) == results.jvp(v, e));
+    CHECK(results.jacobian(true) == results.jacobian(false));
+    auto cotangent = random_numbers(results.size(), 4);
+    for (std::size_t k = 0; k < cotangent.size(); k += 3) cotangent[k] = 0.0;
+    const Gradients dense = results.vjp(cotangent), from_sparse = results.vjp_from_sparse(cotangent);
+    CHECK(from_sparse.positions == dense.positions);
+    CHECK(from_sparse.strain == dense.strain);
+  }
+}
+
+TEST_CASE("rows that see one species have the columns of one species") {
+  Frames frames = make_points_and_groups(1);
+  std::fill(frames.species.begin(), frames.species.end(), 1);
+  for (const std::string head : {"spherical_expansion", "radial_spectrum", "power_spectrum", "crossover_spectrum"}) {
+    for (const Average average : {Average::off, Average::inner, Average::outer}) {
+      CAPTURE(head);
+      const auto p = parameters(head, average, true);
+      auto alone = p;
+      alone.n_species = 1;
+      const DensityDescriptor<double> descriptor(p), of_one_species(alone);
+      const auto layout = descriptor.jacobian_layout(frames.view(), frames.centers(), true);
+      for (const auto& set : layout.sets) {
+        CHECK(set.n_columns == (set.channels.empty() ? 0 : of_one_species.n_features()));
+      }
+      for (const auto& group : layout.groups) CHECK(group.n_columns <= of_one_species.n_features());
+    }
+  }
+}
 
 TEST_CASE("results have the same bits on one, two and four threads") {
   const Frames frames = make_points_and_groups(1);

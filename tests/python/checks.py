@@ -145,7 +145,7 @@ def assert_gradients_agree(descriptor, frames, centers=None, seed=0):
     np.add.at(expected, frame_of_row, per_row)
     assert_close(g.strain, expected, 1e-11, floor, "vjp, strain")
     assert_close(g.strain, g.strain.transpose(0, 2, 1), 1e-13, floor, "symmetry of vjp's strain")
-    t = descriptor.jvp(frames, positions=velocities, strain=rates, centers=centers)
+    t = dense(descriptor.jvp(frames, positions=velocities, strain=rates, centers=centers))
     expected = np.einsum("rakf,ak->rf", D, velocities)
     expected += np.einsum("rabf,rab->rf", J.strain, rates[frame_of_row])
     assert_close(t, expected, 1e-11, floor, "jvp")

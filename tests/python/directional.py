@@ -97,8 +97,8 @@ class Derivatives:
             dense(X),
             descriptor.samples(batch.frames, centers=centers)["frame"],
             cotangent,
-            descriptor.jvp(batch.frames, positions=batch.velocities, centers=centers),
-            descriptor.jvp(batch.frames, strain=batch.rates, centers=centers),
+            dense(descriptor.jvp(batch.frames, positions=batch.velocities, centers=centers)),
+            dense(descriptor.jvp(batch.frames, strain=batch.rates, centers=centers)),
             descriptor.vjp(batch.frames, sp.csr_array(cotangent) if sp.issparse(X) else cotangent, centers=centers),
             descriptor.jacobian(batch.frames, centers=centers),
         )
@@ -170,14 +170,10 @@ def assert_pulled_back_alike(found, batch):
 
 
 def assert_same_derivatives(a, b):
-    """Equal, bit for bit; only zeros of X may differ in sign, which a sparse matrix does not store."""
-    assert np.array_equal(a.X, b.X), "values differ"
-    for name in ("frame_of_row", "cotangent", "along_velocities", "along_rates"):
-        assert same_bits(getattr(a, name), getattr(b, name)), f"{name} differs"
+    """Equal, bit for bit; only zeros may differ in sign, which sparse results do not store."""
+    for name in ("X", "frame_of_row", "cotangent", "along_velocities", "along_rates"):
+        assert np.array_equal(getattr(a, name), getattr(b, name)), f"{name} differs"
     for name in ("positions", "strain"):
         assert same_bits(getattr(a.gradients, name), getattr(b.gradients, name)), f"vjp, {name} differs"
-    assert same_bits(a.jacobian.strain, b.jacobian.strain), "Jacobian, strain differs"
-    assert len(a.jacobian.groups) == len(b.jacobian.groups), "the Jacobian's groups differ"
-    for left, right in zip(a.jacobian.groups, b.jacobian.groups, strict=True):
-        for name in ("columns", "values", "row", "frame", "atom"):
-            assert same_bits(getattr(left, name), getattr(right, name)), f"Jacobian, {name} differs"
+    assert np.array_equal(a.jacobian.strain, b.jacobian.strain), "Jacobian, strain differs"
+    assert np.array_equal(a.jacobian.to_dense(), b.jacobian.to_dense()), "Jacobian differs"

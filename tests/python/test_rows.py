@@ -171,7 +171,7 @@ def test_gradients_of_points_agree_with_central_differences(cls, average, normal
 
     J = descriptor.jacobian(frames, centers, groups=groups)
     product = np.zeros_like(tangent)
-    block = J.centers
+    (block,) = J.center_groups
     moving = velocity[offsets[block.frame] + block.atom]
     np.add.at(product, block.row, np.einsum("bxk,bx->bk", block.values, moving))
     assert_close(product, tangent, 1e-11)

@@ -20,13 +20,15 @@ void coefficient_gradient(const Coefficients<T>& layout, const PairTerms<T>& ter
   }
 }
 
-/// out (layout of all channels) += weight * gradient (n_lm, n_padded) in one channel.
+/// out, in the layout of `n_channels` channels, += weight * gradient (n_lm, n_padded) in one of them.
 template <typename T>
-void add_to_channel(const Coefficients<T>& all, std::int64_t channel, T weight, const T* gradient, T* out) {
-  const int n_lm = (all.l_max + 1) * (all.l_max + 1);
-  out += channel * all.n_padded;
-  for (int lm = 0; lm < n_lm; ++lm, out += all.stride(), gradient += all.n_padded) {
-    for (int n = 0; n < all.n_padded; ++n) out[n] += weight * gradient[n];
+void add_to_channel(const Coefficients<T>& layout, int n_channels, std::int64_t channel, T weight, const T* gradient,
+                    T* out) {
+  const int n_lm = (layout.l_max + 1) * (layout.l_max + 1);
+  const std::int64_t stride = static_cast<std::int64_t>(n_channels) * layout.n_padded;
+  out += channel * layout.n_padded;
+  for (int lm = 0; lm < n_lm; ++lm, out += stride, gradient += layout.n_padded) {
+    for (int n = 0; n < layout.n_padded; ++n) out[n] += weight * gradient[n];
   }
 }
 
@@ -44,7 +46,8 @@ std::int64_t DensityDescriptor<T>::AveragedJacobian::blocks_per_round() const {
   for (std::int64_t frame = 0; frame < batch_.n_frames(); ++frame) {
     largest = std::max(largest, static_cast<double>(batch_.n_atoms(frame)));
   }
-  const double bytes = (3.0 * std::min(largest, 500.0) + 7.0) * static_cast<double>(size_) * sizeof(T);
+  const auto n_numbers = static_cast<double>(rows_.spaces().largest([&](const RowSpace& s) { return size(s); }));
+  const double bytes = (3.0 * std::min(largest, 500.0) + 7.0) * std::max(n_numbers, 1.0) * sizeof(T);
   return static_cast<std::int64_t>(std::clamp(round_bytes / bytes, 4.0, 256.0));
 }
 
@@ -54,7 +57,7 @@ void DensityDescriptor<T>::AveragedJacobian::fill() {
   const auto& blocks = batch_.blocks();
   if (with_strain()) {  // rows without centers, which nothing changes
     for (std::int64_t row = 0; row < batch_.n_rows(); ++row) {
-      if (batch_.row_size(row) == 0) std::fill_n(rows_.strain_of(row), 9 * rows_.n_features(), T(0));
+      if (batch_.row_size(row) == 0) std::fill_n(rows_.strain_of(row), 9 * rows_.size(row), T(0));
     }
   }
   std::vector<Partial> partials(static_cast<std::size_t>(std::min(round, batch_.n_blocks())));
@@ -83,13 +86,14 @@ typename DensityDescriptor<T>::AveragedJacobian::RowSum DensityDescriptor<T>::Av
   RowSum sum;
   sum.row = row;
   sum.frame = frame;
+  const std::int64_t n = size(row);
   sum.blocks = rows_.blocks_of_row(row, frame);
-  sum.mean.assign(static_cast<std::size_t>(size_), T(0));
-  sum.strain.assign(static_cast<std::size_t>(with_strain() ? 6 * size_ : 0), T(0));
+  sum.mean.assign(static_cast<std::size_t>(n), T(0));
+  sum.strain.assign(static_cast<std::size_t>(with_strain() ? 6 * n : 0), T(0));
   if (inner_) {
-    sum.gradients.assign(sum.blocks.size() * static_cast<std::size_t>(3 * size_), T(0));
+    sum.gradients.assign(sum.blocks.size() * static_cast<std::size_t>(3 * n), T(0));
   } else {
-    for (const auto& block : sum.blocks) std::fill_n(block.values, 3 * size_, T(0));
+    for (const auto& block : sum.blocks) std::fill_n(block.values, 3 * n, T(0));
   }
   return sum;
 }
@@ -106,18 +110,20 @@ void DensityDescriptor<T>::AveragedJacobian::sum_block(Worker& worker, const Cen
     std::sort(partial.moving.begin(), partial.moving.end());
     partial.moving.erase(std::unique(partial.moving.begin(), partial.moving.end()), partial.moving.end());
   }
-  partial.mean.assign(static_cast<std::size_t>(size_), T(0));
-  partial.gradients.assign(partial.moving.size() * static_cast<std::size_t>(3 * size_), T(0));
-  partial.strain.assign(static_cast<std::size_t>(with_strain() ? 6 * size_ : 0), T(0));
+  const RowSpace& space = rows_.space(block.row);
+  const std::int64_t n = size(space);
+  partial.mean.assign(static_cast<std::size_t>(n), T(0));
+  partial.gradients.assign(partial.moving.size() * static_cast<std::size_t>(3 * n), T(0));
+  partial.strain.assign(static_cast<std::size_t>(with_strain() ? 6 * n : 0), T(0));
   CenterDerivatives<T> buffers;
   for (std::int64_t center = block.first; center < block.last; ++center) {
-    rows_.expand_sorted(worker, block.frame, center, buffers);
+    rows_.expand_sorted(worker, block.row, block.frame, center, buffers);
     if (inner_) {
-      add_to_all_channels(worker.c(), worker.c().values, all_, partial.mean.data());
+      add_to_channels(worker.c(), worker.c().values, space.n_channels(), partial.mean.data());
       add_coefficient_gradients(worker, block, center, buffers, partial);
     } else {
-      const T* row = worker.forward(worker.c());
-      for (std::int64_t k = 0; k < size_; ++k) partial.mean[static_cast<std::size_t>(k)] += row[k];
+      const T* row = worker.forward(space, worker.c());
+      for (std::int64_t k = 0; k < n; ++k) partial.mean[static_cast<std::size_t>(k)] += row[k];
       add_feature_gradients(worker, block, center, buffers, partial);
     }
   }
@@ -127,17 +133,16 @@ template <typename T>
 void DensityDescriptor<T>::AveragedJacobian::add_feature_gradients(Worker& worker, const CenterBlock& block,
                                                                    std::int64_t center, CenterDerivatives<T>& buffers,
                                                                    Partial& partial) const {
+  const std::int64_t n = size(block.row);
   const auto add_rows = [&](int channel, int n_rows, const T* narrow, T* wide) {
-    const Columns& columns = rows_.columns(worker.environment.species[static_cast<std::size_t>(channel)]);
-    for (int k = 0; k < n_rows; ++k) columns.add(T(1), narrow + k * columns.size(), wide + k * size_);
+    const Columns& columns = rows_.columns(block.row, worker, channel);
+    for (int k = 0; k < n_rows; ++k) columns.add(T(1), narrow + k * columns.size(), wide + k * n);
   };
   rows_.differentiate_row(
-      worker, center, buffers,
-      [&](int channel, std::int64_t j, const T* gradient) {
-        add_rows(channel, 3, gradient, partial.gradient(j, size_));
-      },
+      worker, block.row, center, buffers,
+      [&](int channel, std::int64_t j, const T* gradient) { add_rows(channel, 3, gradient, partial.gradient(j, n)); },
       [&](int channel, const T* own, const T* voigt) {
-        add_rows(channel, 3, own, partial.gradient(batch_.moving(block.frame, center), size_));
+        add_rows(channel, 3, own, partial.gradient(batch_.moving(block.frame, center), n));
         if (with_strain()) add_rows(channel, 6, voigt, partial.strain.data());
       });
 }
@@ -147,27 +152,31 @@ void DensityDescriptor<T>::AveragedJacobian::add_coefficient_gradients(Worker& w
                                                                        std::int64_t center,
                                                                        CenterDerivatives<T>& buffers,
                                                                        Partial& partial) const {
-  const std::int64_t n = static_cast<std::int64_t>(all_.l_max + 1) * (all_.l_max + 1) * all_.n_padded;
+  const Coefficients<T>& c = worker.c();
+  const int n_channels = rows_.space(block.row).n_channels();
+  const std::int64_t wide_size = size(block.row);
+  const std::int64_t n = static_cast<std::int64_t>(c.l_max + 1) * (c.l_max + 1) * c.n_padded;
   const auto add_rows = [&](int channel, int n_rows, const T* narrow, T* wide) {
-    const std::int32_t species = worker.environment.species[static_cast<std::size_t>(channel)];
-    for (int k = 0; k < n_rows; ++k, narrow += n, wide += size_) {
+    for (int k = 0; k < n_rows; ++k, narrow += n, wide += wide_size) {
       if (!descriptor_.mixing_.mixes()) {
-        add_to_channel(all_, species, T(1), narrow, wide);
+        add_to_channel(c, n_channels, c.channels[static_cast<std::size_t>(channel)], T(1), narrow, wide);
         continue;
       }
-      const T* weights = descriptor_.mixing_.column(species);
-      for (int mixed = 0; mixed < all_.n_channels(); ++mixed) add_to_channel(all_, mixed, weights[mixed], narrow, wide);
+      const T* weights = descriptor_.mixing_.column(worker.environment.species[static_cast<std::size_t>(channel)]);
+      for (int mixed = 0; mixed < n_channels; ++mixed) {
+        add_to_channel(c, n_channels, mixed, weights[mixed], narrow, wide);
+      }
     }
   };
   differentiate_center(
       descriptor_.expansion_, worker.environment, worker.pairs, batch_.atom(center), with_strain(), worker.scratch,
       buffers, [n](int) { return n; },
-      [&](const PairTerms<T>& terms, int, T* out) { coefficient_gradient(all_, terms, out); },
+      [&](const PairTerms<T>& terms, int, T* out) { coefficient_gradient(c, terms, out); },
       [&](int channel, std::int64_t j, const T* gradient) {
-        add_rows(channel, 3, gradient, partial.gradient(j, size_));
+        add_rows(channel, 3, gradient, partial.gradient(j, wide_size));
       },
       [&](int channel, const T* own, const T* voigt) {
-        add_rows(channel, 3, own, partial.gradient(batch_.moving(block.frame, center), size_));
+        add_rows(channel, 3, own, partial.gradient(batch_.moving(block.frame, center), wide_size));
         if (with_strain()) add_rows(channel, 6, voigt, partial.strain.data());
       });
 }
@@ -201,9 +210,10 @@ void DensityDescriptor<T>::AveragedJacobian::add_partials(std::vector<Partial>& 
         }
         const std::int64_t id = sum.blocks[item.block].moving;
         if (!std::binary_search(partial->moving.begin(), partial->moving.end(), id)) continue;
-        const T* in = partial->gradient(id, size_);
-        T* out = sum.gradient(item.block, size_);
-        for (std::int64_t k = 0; k < 3 * size_; ++k) out[k] += in[k];
+        const std::int64_t n = size(sum.row);
+        const T* in = partial->gradient(id, n);
+        T* out = sum.gradient(item.block, n);
+        for (std::int64_t k = 0; k < 3 * n; ++k) out[k] += in[k];
       }
     };
   });
@@ -218,13 +228,11 @@ void DensityDescriptor<T>::AveragedJacobian::finish_rows(std::vector<RowSum>& su
     for (T& value : sum.strain) value /= n;
     if (!descriptor_.parameters_.normalize) return;
     if (inner_) {
-      worker.mixed_c = all_;
-      worker.mixed_c.values = sum.mean;
-      sum.length = worker.unit_row(worker.mixed_c);
+      sum.length = worker.unit_row(rows_.space(sum.row), mean_coefficients(worker, sum));
       sum.unit_row = worker.row;
     } else {
       sum.unit_row = sum.mean;
-      sum.length = normalize_row(sum.unit_row.data(), size_);
+      sum.length = normalize_row(sum.unit_row.data(), size(sum.row));
     }
   });
   std::vector<std::pair<std::size_t, std::size_t>> items;
@@ -242,20 +250,33 @@ void DensityDescriptor<T>::AveragedJacobian::finish_rows(std::vector<RowSum>& su
 }
 
 template <typename T>
-void DensityDescriptor<T>::AveragedJacobian::finish_block(Worker& worker, RowSum& sum, std::size_t block) const {
-  const auto n = static_cast<T>(batch_.row_size(sum.row));
-  T* values = sum.blocks[block].values;
-  T* gradient = sum.gradient(block, size_);
-  for (std::int64_t k = 0; k < 3 * size_; ++k) gradient[k] /= n;
-  if (inner_) {
-    worker.mixed_c = all_;
-    worker.mixed_c.values = sum.mean;
-    for (std::int64_t axis = 0; axis < 3; ++axis) {
-      worker.grad_mixed.assign(gradient + axis * size_, gradient + (axis + 1) * size_);
-      descriptor_.head_->jvp(worker.mixed_c, worker.grad_mixed, values + axis * rows_.n_features(),
-                             worker.head_scratch);
-    }
+const Coefficients<T>& DensityDescriptor<T>::AveragedJacobian::mean_coefficients(Worker& worker,
+                                                                                 const RowSum& sum) const {
+  worker.mean_c = descriptor_.zero_coefficients(rows_.space(sum.row));
+  worker.mean_c.values = sum.mean;
+  return worker.mean_c;
+}
+
+/// Takes derivatives of the mean coefficients through the head, one for each row of `out`.
+template <typename T>
+void DensityDescriptor<T>::AveragedJacobian::push_through_head(Worker& worker, const RowSum& sum, std::int64_t n_rows,
+                                                               const T* derivatives, T* out) const {
+  const Coefficients<T>& mean = mean_coefficients(worker, sum);
+  const std::int64_t n = size(sum.row);
+  for (std::int64_t k = 0; k < n_rows; ++k, derivatives += n, out += rows_.size(sum.row)) {
+    worker.grad_mixed.assign(derivatives, derivatives + n);
+    rows_.space(sum.row).head->jvp(mean, worker.grad_mixed, out, worker.head_scratch);
   }
+}
+
+template <typename T>
+void DensityDescriptor<T>::AveragedJacobian::finish_block(Worker& worker, RowSum& sum, std::size_t block) const {
+  const auto n_centers = static_cast<T>(batch_.row_size(sum.row));
+  const std::int64_t n = size(sum.row);
+  T* values = sum.blocks[block].values;
+  T* gradient = sum.gradient(block, n);
+  for (std::int64_t k = 0; k < 3 * n; ++k) gradient[k] /= n_centers;
+  if (inner_) push_through_head(worker, sum, 3, gradient, values);
   if (descriptor_.parameters_.normalize) rows_.project(sum.unit_row, sum.length, 3, values);
 }
 
@@ -263,19 +284,13 @@ template <typename T>
 void DensityDescriptor<T>::AveragedJacobian::finish_strain(Worker& worker, RowSum& sum) const {
   std::vector<T>& voigt = worker.row_dot;
   if (inner_) {
-    voigt.resize(static_cast<std::size_t>(6 * rows_.n_features()));
-    worker.mixed_c = all_;
-    worker.mixed_c.values = sum.mean;
-    for (std::int64_t v = 0; v < 6; ++v) {
-      worker.grad_mixed.assign(sum.strain.begin() + v * size_, sum.strain.begin() + (v + 1) * size_);
-      descriptor_.head_->jvp(worker.mixed_c, worker.grad_mixed, voigt.data() + v * rows_.n_features(),
-                             worker.head_scratch);
-    }
+    voigt.resize(static_cast<std::size_t>(6 * rows_.size(sum.row)));
+    push_through_head(worker, sum, 6, sum.strain.data(), voigt.data());
   } else {
     voigt = sum.strain;
   }
   if (descriptor_.parameters_.normalize) rows_.project(sum.unit_row, sum.length, 6, voigt.data());
-  write_strain(voigt.data(), rows_.n_features(), rows_.strain_of(sum.row));
+  write_strain(voigt.data(), rows_.size(sum.row), rows_.strain_of(sum.row));
 }
 
 template class DensityDescriptor<double>::AveragedJacobian;

@@ -15,17 +15,15 @@ class DensityDescriptor<T>::AveragedJacobian {
       : rows_(rows),
         descriptor_(rows.descriptor()),
         batch_(rows.batch()),
-        inner_(descriptor_.parameters_.average == Average::inner),
-        all_(descriptor_.all_channels()),
-        size_(inner_ ? static_cast<std::int64_t>(all_.values.size()) : rows.n_features()) {}
+        inner_(descriptor_.parameters_.average == Average::inner) {}
 
   void fill();
 
  private:
-  /// Sums over a block of centers, of `size_` numbers each.
+  /// Sums over a block of centers, of `size(row)` numbers each.
   struct Partial {
     std::vector<std::int64_t> moving;        ///< sorted
-    std::vector<T> mean, gradients, strain;  ///< (size_), (n_moving, 3, size_), (6, size_)
+    std::vector<T> mean, gradients, strain;  ///< (size), (n_moving, 3, size), (6, size)
 
     T* gradient(std::int64_t id, std::int64_t size) {
       const auto found = std::lower_bound(moving.begin(), moving.end(), id) - moving.begin();
@@ -36,8 +34,8 @@ class DensityDescriptor<T>::AveragedJacobian {
   struct RowSum {
     std::int64_t row, frame;
     std::vector<JacobianBlock<T>> blocks;
-    std::vector<T> mean, strain;  ///< (size_), (6, size_)
-    std::vector<T> gradients;     ///< inner: (n_blocks, 3, size_); outer: the blocks hold them
+    std::vector<T> mean, strain;  ///< (size), (6, size)
+    std::vector<T> gradients;     ///< inner: (n_blocks, 3, size); outer: the blocks hold them
     std::vector<T> unit_row;      ///< if rows are normalised
     double length = 0.0;
     T* gradient(std::size_t block, std::int64_t size) {
@@ -45,7 +43,11 @@ class DensityDescriptor<T>::AveragedJacobian {
     }
   };
 
-  bool with_strain() const { return rows_.strain_of(0) != nullptr; }
+  bool with_strain() const { return rows_.with_strain(); }
+  std::int64_t size(const RowSpace& space) const { return inner_ ? descriptor_.n_coefficients(space) : space.size(); }
+  std::int64_t size(std::int64_t row) const { return size(rows_.space(row)); }
+  /// The mean coefficients of a row, as the head takes them.
+  const Coefficients<T>& mean_coefficients(Worker& worker, const RowSum& sum) const;
   std::int64_t blocks_per_round() const;
   RowSum start_row(std::int64_t row, std::int64_t frame) const;
   void sum_block(Worker& worker, const CenterBlock& block, Partial& partial) const;
@@ -55,6 +57,7 @@ class DensityDescriptor<T>::AveragedJacobian {
                                  CenterDerivatives<T>& buffers, Partial& partial) const;
   void add_partials(std::vector<Partial>& partials, std::int64_t first, std::vector<RowSum>& sums) const;
   void finish_rows(std::vector<RowSum>& sums, std::size_t n_finished) const;
+  void push_through_head(Worker& worker, const RowSum& sum, std::int64_t n_rows, const T* derivatives, T* out) const;
   void finish_block(Worker& worker, RowSum& sum, std::size_t block) const;
   void finish_strain(Worker& worker, RowSum& sum) const;
 
@@ -62,8 +65,6 @@ class DensityDescriptor<T>::AveragedJacobian {
   const DensityDescriptor& descriptor_;
   const Batch& batch_;
   bool inner_;
-  Coefficients<T> all_;
-  std::int64_t size_;
 };
 
 }  // namespace castile

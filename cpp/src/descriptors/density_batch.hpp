@@ -11,6 +11,7 @@
 
 #include "castile/descriptors/density_descriptor.hpp"
 #include "castile/parallel.hpp"
+#include "descriptors/row_space.hpp"
 
 namespace castile {
 
@@ -53,15 +54,16 @@ void project_tangent(const T* unit_row, double length, std::int64_t size, T* tan
   }
 }
 
-/// Adds values in the layout of `c`, which has some channels, to a sum that has all.
+/// Adds values in the layout of `c` to a sum that has `n_channels` channels, those of `c` among them.
 template <typename T>
-void add_to_all_channels(const Coefficients<T>& c, const std::vector<T>& values, const Coefficients<T>& all, T* sum) {
+void add_to_channels(const Coefficients<T>& c, const std::vector<T>& values, int n_channels, T* sum) {
   const int n_rows = (c.l_max + 1) * (c.l_max + 1);
+  const std::int64_t stride = static_cast<std::int64_t>(n_channels) * c.n_padded;
   for (int lm = 0; lm < n_rows; ++lm) {
     for (int channel = 0; channel < c.n_channels(); ++channel) {
       const T* in = values.data() + lm * c.stride() + static_cast<std::int64_t>(channel) * c.n_padded;
-      T* out = sum + lm * all.stride() +
-               static_cast<std::int64_t>(c.channels[static_cast<std::size_t>(channel)]) * c.n_padded;
+      T* out =
+          sum + lm * stride + static_cast<std::int64_t>(c.channels[static_cast<std::size_t>(channel)]) * c.n_padded;
       for (int n = 0; n < c.n_padded; ++n) out[n] += in[n];
     }
   }
@@ -105,7 +107,7 @@ class DensityDescriptor<T>::Batch {
   template <typename Body>
   void for_each_block(std::int64_t first, std::int64_t last, const Body& body) const {
     parallel_for(last - first, [&] {
-      return [this, first, &body, worker = std::make_shared<Worker>(descriptor_)](std::int64_t index) {
+      return [first, &body, worker = std::make_shared<Worker>(descriptor_)](std::int64_t index) {
         body(*worker, first + index);
       };
     });
@@ -128,11 +130,11 @@ class DensityDescriptor<T>::Batch {
     });
   }
 
-  /// For each row, adds what add(worker, block, center, sum) adds to sum[0..size) over its centers, blocks in order,
-  /// and calls finish(worker, row, mean) with the mean, zero for rows without centers. Works in rounds, whose partial
-  /// sums bound the memory.
-  template <typename Add, typename Finish>
-  void average_rows(std::int64_t size, const Add& add, const Finish& finish) const;
+  /// For each row, adds what add(worker, block, center, sum) adds to sum[0..size_of(row)) over its centers, blocks in
+  /// order, and calls finish(worker, row, mean) with the mean, zero for rows without centers. Works in rounds, whose
+  /// partial sums, of up to `largest_size` numbers, bound the memory.
+  template <typename SizeOf, typename Add, typename Finish>
+  void average_rows(std::int64_t largest_size, const SizeOf& size_of, const Add& add, const Finish& finish) const;
 
  private:
   void split_into_blocks(std::int64_t block_size);
@@ -162,11 +164,13 @@ struct DensityDescriptor<T>::Worker {
   typename FeatureHead<T>::Scratch head_scratch;
   Coefficients<T> species_c, species_c_dot;  ///< a channel per species
   Coefficients<T> mixed_c, mixed_c_dot;
+  Coefficients<T> mean_c;  ///< of a row
   std::vector<T> row, row_dot;
   std::vector<T> grad_c, grad_mixed;
   std::vector<double> pair_vectors;
 
   /// The coefficients that the head takes.
+  Coefficients<T>& c() { return descriptor.mixing_.mixes() ? mixed_c : species_c; }
   const Coefficients<T>& c() const { return descriptor.mixing_.mixes() ? mixed_c : species_c; }
   const Coefficients<T>& c_dot() const { return descriptor.mixing_.mixes() ? mixed_c_dot : species_c_dot; }
 
@@ -193,35 +197,35 @@ struct DensityDescriptor<T>::Worker {
   }
 
   /// Puts the features of some coefficients into `row`.
-  T* forward(const Coefficients<T>& coefficients) {
-    row.resize(static_cast<std::size_t>(descriptor.n_features()));
-    descriptor.head_->forward(coefficients, row.data(), head_scratch);
+  T* forward(const RowSpace& space, const Coefficients<T>& coefficients) {
+    row.resize(static_cast<std::size_t>(space.size()));
+    space.head->forward(coefficients, row.data(), head_scratch);
     return row.data();
   }
 
   /// The same, normalised; returns the norm that they had.
-  double unit_row(const Coefficients<T>& coefficients) {
-    return normalize_row(forward(coefficients), descriptor.n_features());
+  double unit_row(const RowSpace& space, const Coefficients<T>& coefficients) {
+    return normalize_row(forward(space, coefficients), space.size());
   }
 };
 
 template <typename T>
-template <typename Add, typename Finish>
-void DensityDescriptor<T>::Batch::average_rows(std::int64_t size, const Add& add, const Finish& finish) const {
+template <typename SizeOf, typename Add, typename Finish>
+void DensityDescriptor<T>::Batch::average_rows(std::int64_t largest_size, const SizeOf& size_of, const Add& add,
+                                               const Finish& finish) const {
   constexpr std::int64_t round_bytes = std::int64_t{1} << 25;
   constexpr std::int64_t least = 16, most = 256;
   const std::int64_t round =
-      std::clamp(round_bytes / (std::max<std::int64_t>(size, 1) * std::int64_t{sizeof(T)}), least, most);
-  const auto length = static_cast<std::size_t>(size);
-  std::vector<T> carried(length, T(0));  // of the row that the round before left unfinished
-  std::vector<T> next_carried(length, T(0));
+      std::clamp(round_bytes / (std::max<std::int64_t>(largest_size, 1) * std::int64_t{sizeof(T)}), least, most);
+  std::vector<T> carried;  // of the row that the round before left unfinished
+  std::vector<T> next_carried;
   std::vector<std::vector<T>> sums(static_cast<std::size_t>(std::min(round, n_blocks())));
   for (std::int64_t first = 0; first < n_blocks(); first += round) {
     const std::int64_t last = std::min(first + round, n_blocks());
     for_each_block(first, last, [&](Worker& worker, std::int64_t index) {
       const CenterBlock& block = blocks_[static_cast<std::size_t>(index)];
       auto& sum = sums[static_cast<std::size_t>(index - first)];
-      sum.assign(length, T(0));
+      sum.assign(static_cast<std::size_t>(size_of(block.row)), T(0));
       for (std::int64_t center = block.first; center < block.last; ++center) add(worker, block, center, sum.data());
     });
     std::vector<std::int64_t> starts;  // of each row's blocks
@@ -237,11 +241,11 @@ void DensityDescriptor<T>::Batch::average_rows(std::int64_t size, const Add& add
       std::vector<T>& total = sums[static_cast<std::size_t>(starts[part] - first)];
       const bool continues = blocks_[static_cast<std::size_t>(starts[part])].first > row_offsets_[row];
       if (continues) {
-        for (std::size_t k = 0; k < length; ++k) total[k] = carried[k] + total[k];
+        for (std::size_t k = 0; k < total.size(); ++k) total[k] = carried[k] + total[k];
       }
       for (std::int64_t index = starts[part] + 1; index < starts[part + 1]; ++index) {
         const auto& sum = sums[static_cast<std::size_t>(index - first)];
-        for (std::size_t k = 0; k < length; ++k) total[k] += sum[k];
+        for (std::size_t k = 0; k < total.size(); ++k) total[k] += sum[k];
       }
       if (blocks_[static_cast<std::size_t>(starts[part + 1]) - 1].last < row_offsets_[row + 1]) {
         next_carried = total;
@@ -253,33 +257,37 @@ void DensityDescriptor<T>::Batch::average_rows(std::int64_t size, const Add& add
     });
     std::swap(carried, next_carried);
   }
-  std::fill(carried.begin(), carried.end(), T(0));
   Worker worker(descriptor_);
   for (std::int64_t row = 0; row < n_rows_; ++row) {
-    if (row_size(row) == 0) finish(worker, row, carried);
+    if (row_size(row) == 0) finish(worker, row, std::vector<T>(static_cast<std::size_t>(size_of(row)), T(0)));
   }
 }
 
 template <typename T>
 template <typename Finish>
-void DensityDescriptor<T>::for_each_mean(const Batch& batch, const Finish& finish) const {
+void DensityDescriptor<T>::for_each_mean(const Batch& batch, const RowSpaces& spaces, const Finish& finish) const {
   if (parameters_.average == Average::outer) {
     batch.average_rows(
-        n_features(),
+        spaces.largest([](const RowSpace& space) { return space.size(); }),
+        [&](std::int64_t row) { return spaces[row].size(); },
         [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+          const RowSpace& space = spaces[block.row];
           worker.expand(batch, block.frame, center);
-          const T* row = worker.forward(worker.c());
-          for (std::int64_t k = 0; k < n_features(); ++k) sum[k] += row[k];
+          space.relabel(worker.c());
+          const T* row = worker.forward(space, worker.c());
+          for (std::int64_t k = 0; k < space.size(); ++k) sum[k] += row[k];
         },
         finish);
     return;
   }
-  const Coefficients<T> all = all_channels();
+  const auto n_numbers = [&](const RowSpace& space) { return n_coefficients(space); };
   batch.average_rows(
-      static_cast<std::int64_t>(all.values.size()),
+      spaces.largest(n_numbers), [&](std::int64_t row) { return n_numbers(spaces[row]); },
       [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+        const RowSpace& space = spaces[block.row];
         worker.expand(batch, block.frame, center);
-        add_to_all_channels(worker.c(), worker.c().values, all, sum);
+        space.relabel(worker.c());
+        add_to_channels(worker.c(), worker.c().values, space.n_channels(), sum);
       },
       finish);
 }

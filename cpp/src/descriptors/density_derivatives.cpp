@@ -78,41 +78,43 @@ struct DensityDescriptor<T>::BlockGradients {
 /// What the cotangent of an averaged row means for each of its centers; of a row's features or its coefficients.
 template <typename T>
 struct DensityDescriptor<T>::RowCotangents {
+  RowSpaces spaces;
   Coefficients<T> all;
   std::vector<std::vector<T>> rows;
 };
 
 template <typename T>
-typename DensityDescriptor<T>::RowCotangents DensityDescriptor<T>::split_averages(const Batch& batch,
-                                                                                  const T* grad_features) const {
-  RowCotangents cotangents{all_channels(), {}};
+typename DensityDescriptor<T>::RowCotangents DensityDescriptor<T>::split_averages(
+    const Batch& batch, const FeatureRows<T>& grad_features) const {
+  RowCotangents cotangents{whole_spaces(), zero_coefficients(whole_space()), {}};
   if (!averages()) return cotangents;
+  const RowSpace& space = cotangents.spaces.spaces.front();
   const std::int64_t size = n_features();
   cotangents.rows.resize(static_cast<std::size_t>(batch.n_rows()));
   const auto split = [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
     const auto n_centers = static_cast<T>(std::max<std::int64_t>(batch.row_size(row), 1));
     std::vector<T>& cotangent = cotangents.rows[static_cast<std::size_t>(row)];
-    cotangent.assign(grad_features + row * size, grad_features + (row + 1) * size);
+    grad_features.copy_row(row, size, cotangent);
     for (T& value : cotangent) value /= n_centers;
     const bool inner = parameters_.average == Average::inner;
     if (inner) {
-      worker.mixed_c = cotangents.all;
-      worker.mixed_c.values = mean;
+      worker.mean_c = cotangents.all;
+      worker.mean_c.values = mean;
     }
     if (parameters_.normalize) {
       if (!inner) worker.row = mean;
-      const double length = inner ? worker.unit_row(worker.mixed_c) : normalize_row(worker.row.data(), size);
+      const double length = inner ? worker.unit_row(space, worker.mean_c) : normalize_row(worker.row.data(), size);
       project_tangent(worker.row.data(), length, size, cotangent.data());
     }
     if (!inner) return;
-    head_->vjp(worker.mixed_c, cotangent.data(), worker.grad_mixed, worker.head_scratch);
+    head_->vjp(worker.mean_c, cotangent.data(), worker.grad_mixed, worker.head_scratch);
     cotangent = worker.grad_mixed;
   };
   if (parameters_.average == Average::outer && !parameters_.normalize) {
     const std::vector<T> no_mean;
     batch.for_each(batch.n_rows(), [&](Worker& worker, std::int64_t row) { split(worker, row, no_mean); });
   } else {
-    for_each_mean(batch, split);
+    for_each_mean(batch, cotangents.spaces, split);
   }
   return cotangents;
 }
@@ -120,7 +122,7 @@ typename DensityDescriptor<T>::RowCotangents DensityDescriptor<T>::split_average
 /// Finds a center's environment and writes dE/dc of its species' coefficients to worker.grad_c.
 template <typename T>
 void DensityDescriptor<T>::center_cotangent(Worker& worker, const Batch& batch, std::int64_t row, std::int64_t frame,
-                                            std::int64_t center, const T* grad_features,
+                                            std::int64_t center, const FeatureRows<T>& grad_features,
                                             const RowCotangents& cotangents) const {
   const std::int64_t size = n_features();
   worker.find_pairs(batch, frame, center);
@@ -137,12 +139,14 @@ void DensityDescriptor<T>::center_cotangent(Worker& worker, const Batch& batch, 
   }
   worker.expand_environment();
   const T* grad_row =
-      averages() ? cotangents.rows[static_cast<std::size_t>(row)].data() : grad_features + center * size;
-  if (parameters_.normalize && !averages()) {
-    const double length = worker.unit_row(worker.c());
-    worker.row_dot.assign(grad_row, grad_row + size);
-    project_tangent(worker.row.data(), length, size, worker.row_dot.data());
+      averages() ? cotangents.rows[static_cast<std::size_t>(row)].data() : grad_features.dense_row(center, size);
+  if (grad_row == nullptr || (parameters_.normalize && !averages())) {
+    grad_features.copy_row(center, size, worker.row_dot);
     grad_row = worker.row_dot.data();
+  }
+  if (parameters_.normalize && !averages()) {
+    const double length = worker.unit_row(cotangents.spaces.spaces.front(), worker.c());
+    project_tangent(worker.row.data(), length, size, worker.row_dot.data());
   }
   if (mixing_.mixes()) {
     head_->vjp(worker.mixed_c, grad_row, worker.grad_mixed, worker.head_scratch);
@@ -153,8 +157,9 @@ void DensityDescriptor<T>::center_cotangent(Worker& worker, const Batch& batch, 
 }
 
 template <typename T>
-void DensityDescriptor<T>::vjp(const Structures& structures, const Centers& centers, const T* grad_features,
-                               double* grad_positions, double* grad_points, double* grad_strain) const {
+void DensityDescriptor<T>::vjp(const Structures& structures, const Centers& centers,
+                               const FeatureRows<T>& grad_features, double* grad_positions, double* grad_points,
+                               double* grad_strain) const {
   const Batch batch = make_batch(structures, centers);
   const RowCotangents cotangents = split_averages(batch, grad_features);
   std::vector<BlockGradients> gradients(static_cast<std::size_t>(std::min(round_blocks, batch.n_blocks())));
@@ -223,93 +228,126 @@ void DensityDescriptor<T>::scatter(const Batch& batch, const std::vector<BlockGr
 // ---- forward mode
 
 template <typename T>
-void DensityDescriptor<T>::jvp(const Structures& structures, const Centers& centers, const double* velocities,
-                               const double* point_velocities, const double* strain, T* features_dot) const {
-  const Batch batch = make_batch(structures, centers);
-  const std::int64_t size = n_features();
+template <typename SpaceOf, typename Write>
+void DensityDescriptor<T>::differentiate_rows(const Batch& batch, const Rates& rates, const RowSpaces& spaces,
+                                              const SpaceOf& space_of_center, const Write& write) const {
   constexpr std::array<double, 3> at_rest{};
   const auto expand_both = [&](Worker& worker, std::int64_t frame, std::int64_t center) {
     worker.expand(batch, frame, center);
-    const double* of_atoms = velocities + 3 * structures.atom_offsets[frame];
+    const double* of_atoms = rates.velocities + 3 * batch.structures().atom_offsets[frame];
     const double* own = at_rest.data();
     if (batch.atom(center) >= 0) {
       own = of_atoms + 3 * batch.atom(center);
-    } else if (point_velocities != nullptr) {
-      own = point_velocities + 3 * center;
+    } else if (rates.point_velocities != nullptr) {
+      own = rates.point_velocities + 3 * center;
     }
-    pair_velocities(worker.pairs, of_atoms, own, strain + 9 * frame, worker.pair_vectors);
+    pair_velocities(worker.pairs, of_atoms, own, rates.strain + 9 * frame, worker.pair_vectors);
     expansion_.expand_jvp(worker.environment, worker.pair_vectors.data(), worker.species_c_dot, worker.scratch);
     if (mixing_.mixes()) mixing_.apply(worker.species_c_dot, worker.mixed_c_dot);
   };
-  const auto forward_dot = [&](Worker& worker) {
-    worker.row_dot.resize(static_cast<std::size_t>(size));
-    head_->jvp(worker.c(), worker.c_dot().values, worker.row_dot.data(), worker.head_scratch);
-    return worker.row_dot.data();
+  const auto forward_dot = [&](Worker& worker, const RowSpace& space, const Coefficients<T>& c,
+                               const std::vector<T>& c_dot) {
+    worker.row_dot.resize(static_cast<std::size_t>(space.size()));
+    space.head->jvp(c, c_dot, worker.row_dot.data(), worker.head_scratch);
   };
-  // Takes `worker.row`, raw, and a tangent to the tangent of what is put out.
-  const auto write = [&](Worker& worker, T* tangent, std::int64_t row) {
+  // From `worker.row`, raw, and its tangent `worker.row_dot`.
+  const auto finish = [&](Worker& worker, const RowSpace& space, std::int64_t row) {
     if (parameters_.normalize) {
-      const double length = normalize_row(worker.row.data(), size);
-      project_tangent(worker.row.data(), length, size, tangent);
+      const double length = normalize_row(worker.row.data(), space.size());
+      project_tangent(worker.row.data(), length, space.size(), worker.row_dot.data());
     }
-    std::copy_n(tangent, size, features_dot + row * size);
+    write(row, space, worker.row_dot);
   };
 
   if (!averages()) {
     batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
       expand_both(worker, block.frame, center);
-      if (parameters_.normalize) worker.forward(worker.c());
-      write(worker, forward_dot(worker), center);
+      const RowSpace& space = space_of_center(worker.c());
+      space.relabel(worker.c());
+      if (parameters_.normalize) worker.forward(space, worker.c());
+      forward_dot(worker, space, worker.c(), worker.c_dot().values);
+      finish(worker, space, center);
     });
     return;
   }
   // Sums of values and derivatives, one behind the other.
   if (parameters_.average == Average::outer) {
+    const auto twice = [](const RowSpace& space) { return 2 * space.size(); };
     batch.average_rows(
-        2 * size,
+        spaces.largest(twice), [&](std::int64_t row) { return twice(spaces[row]); },
         [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+          const RowSpace& space = spaces[block.row];
           expand_both(worker, block.frame, center);
-          const T* row = worker.forward(worker.c());
-          const T* row_dot = forward_dot(worker);
-          for (std::int64_t k = 0; k < size; ++k) {
+          space.relabel(worker.c());
+          const T* row = worker.forward(space, worker.c());
+          forward_dot(worker, space, worker.c(), worker.c_dot().values);
+          for (std::int64_t k = 0; k < space.size(); ++k) {
             sum[k] += row[k];
-            sum[size + k] += row_dot[k];
+            sum[space.size() + k] += worker.row_dot[static_cast<std::size_t>(k)];
           }
         },
         [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
-          worker.row.assign(mean.begin(), mean.begin() + size);
-          worker.row_dot.assign(mean.begin() + size, mean.end());
-          write(worker, worker.row_dot.data(), row);
+          worker.row.assign(mean.begin(), mean.begin() + spaces[row].size());
+          worker.row_dot.assign(mean.begin() + spaces[row].size(), mean.end());
+          finish(worker, spaces[row], row);
         });
     return;
   }
-  const Coefficients<T> all = all_channels();
-  const auto length = static_cast<std::int64_t>(all.values.size());
+  const auto twice = [&](const RowSpace& space) { return 2 * n_coefficients(space); };
   batch.average_rows(
-      2 * length,
+      spaces.largest(twice), [&](std::int64_t row) { return twice(spaces[row]); },
       [&](Worker& worker, const CenterBlock& block, std::int64_t center, T* sum) {
+        const RowSpace& space = spaces[block.row];
         expand_both(worker, block.frame, center);
-        add_to_all_channels(worker.c(), worker.c().values, all, sum);
-        add_to_all_channels(worker.c(), worker.c_dot().values, all, sum + length);
+        space.relabel(worker.c());
+        add_to_channels(worker.c(), worker.c().values, space.n_channels(), sum);
+        add_to_channels(worker.c(), worker.c_dot().values, space.n_channels(), sum + n_coefficients(space));
       },
       [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
-        worker.mixed_c = all;
-        worker.mixed_c.values.assign(mean.begin(), mean.begin() + length);
-        const std::vector<T> mean_dot(mean.begin() + length, mean.end());
-        if (parameters_.normalize) worker.forward(worker.mixed_c);
-        worker.row_dot.resize(static_cast<std::size_t>(size));
-        head_->jvp(worker.mixed_c, mean_dot, worker.row_dot.data(), worker.head_scratch);
-        write(worker, worker.row_dot.data(), row);
+        const RowSpace& space = spaces[row];
+        worker.mean_c = zero_coefficients(space);
+        worker.mean_c.values.assign(mean.begin(), mean.begin() + n_coefficients(space));
+        worker.grad_mixed.assign(mean.begin() + n_coefficients(space), mean.end());
+        if (parameters_.normalize) worker.forward(space, worker.mean_c);
+        forward_dot(worker, space, worker.mean_c, worker.grad_mixed);
+        finish(worker, space, row);
       });
 }
 
-template void DensityDescriptor<double>::vjp(const Structures&, const Centers&, const double*, double*, double*,
-                                             double*) const;
-template void DensityDescriptor<float>::vjp(const Structures&, const Centers&, const float*, double*, double*,
-                                            double*) const;
-template void DensityDescriptor<double>::jvp(const Structures&, const Centers&, const double*, const double*,
-                                             const double*, double*) const;
-template void DensityDescriptor<float>::jvp(const Structures&, const Centers&, const double*, const double*,
-                                            const double*, float*) const;
+template <typename T>
+void DensityDescriptor<T>::jvp(const Structures& structures, const Centers& centers, const Rates& rates,
+                               T* features_dot) const {
+  const Batch batch = make_batch(structures, centers);
+  const RowSpaces spaces = whole_spaces();
+  differentiate_rows(
+      batch, rates, spaces, [&](const Coefficients<T>&) -> const RowSpace& { return spaces.spaces.front(); },
+      [&](std::int64_t row, const RowSpace& space, const std::vector<T>& row_dot) {
+        std::copy(row_dot.begin(), row_dot.end(), features_dot + row * space.size());
+      });
+}
+
+template <typename T>
+SparseRows<T> DensityDescriptor<T>::jvp_sparse(const Structures& structures, const Centers& centers,
+                                               const Rates& rates) const {
+  std::vector<SparseRow> rows(static_cast<std::size_t>(n_rows(structures, centers)));
+  const Batch batch = make_batch(structures, centers);
+  const RowSpaces spaces = averages() ? spaces_of_frames(batch) : whole_spaces();
+  differentiate_rows(
+      batch, rates, spaces, [&](const Coefficients<T>& c) { return space_of(c.channels); },
+      [&](std::int64_t row, const RowSpace& space, const std::vector<T>& row_dot) {
+        rows[static_cast<std::size_t>(row)] = {head_->columns_of_channels(space.channels), row_dot};
+      });
+  return join_rows(rows);
+}
+
+template void DensityDescriptor<double>::vjp(const Structures&, const Centers&, const FeatureRows<double>&, double*,
+                                             double*, double*) const;
+template void DensityDescriptor<double>::jvp(const Structures&, const Centers&, const Rates&, double*) const;
+template SparseRows<double> DensityDescriptor<double>::jvp_sparse(const Structures&, const Centers&,
+                                                                  const Rates&) const;
+template void DensityDescriptor<float>::vjp(const Structures&, const Centers&, const FeatureRows<float>&, double*,
+                                            double*, double*) const;
+template void DensityDescriptor<float>::jvp(const Structures&, const Centers&, const Rates&, float*) const;
+template SparseRows<float> DensityDescriptor<float>::jvp_sparse(const Structures&, const Centers&, const Rates&) const;
 
 }  // namespace castile

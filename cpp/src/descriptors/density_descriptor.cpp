@@ -1,8 +1,10 @@
 #include "castile/descriptors/density_descriptor.hpp"
 
-#include <array>
+#include <algorithm>
+#include <map>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "descriptors/density_batch.hpp"
 
@@ -31,7 +33,14 @@ DensityDescriptor<T>::DensityDescriptor(const DensityDescriptorParameters& param
     : parameters_(parameters),
       expansion_(parameters.expansion, parameters.n_species),
       mixing_(parameters.n_species, parameters.n_channels, parameters.species_mixing),
-      head_(make_feature_head<T>(with_sizes(parameters))) {}
+      head_(make_feature_head<T>(with_sizes(parameters))) {
+  // With mixed species, and where every feature is made of all channels, rows have all columns.
+  if (mixing_.mixes() || !head_->columns_of_channels({}).empty()) return;
+  FeatureHeadParameters narrow = with_sizes(parameters);
+  for (narrow.n_channels = 0; narrow.n_channels < head_->n_channels(); ++narrow.n_channels) {
+    narrow_heads_.push_back(make_feature_head<T>(narrow));
+  }
+}
 
 template <typename T>
 DensityDescriptor<T>::~DensityDescriptor() = default;
@@ -48,16 +57,82 @@ typename DensityDescriptor<T>::Batch DensityDescriptor<T>::make_batch(const Stru
   return Batch(structures, centers, *this);
 }
 
+// ---- rows that see some of the channels
+
 template <typename T>
-Coefficients<T> DensityDescriptor<T>::all_channels() const {
+typename DensityDescriptor<T>::RowSpace DensityDescriptor<T>::whole_space() const {
+  RowSpace space{std::vector<std::int32_t>(static_cast<std::size_t>(head_->n_channels())), head_.get()};
+  std::iota(space.channels.begin(), space.channels.end(), 0);
+  return space;
+}
+
+template <typename T>
+typename DensityDescriptor<T>::RowSpace DensityDescriptor<T>::space_of(std::vector<std::int32_t> channels) const {
+  if (channels.size() >= narrow_heads_.size()) return whole_space();
+  const FeatureHead<T>* head = narrow_heads_[channels.size()].get();
+  return {std::move(channels), head};
+}
+
+template <typename T>
+typename DensityDescriptor<T>::RowSpaces DensityDescriptor<T>::whole_spaces() const {
+  return {{whole_space()}, {}};
+}
+
+template <typename T>
+typename DensityDescriptor<T>::RowSpaces DensityDescriptor<T>::spaces_of_frames(const Batch& batch) const {
+  RowSpaces result{{space_of({})}, std::vector<std::int64_t>(static_cast<std::size_t>(batch.n_rows()), 0)};
+  std::map<std::vector<std::int32_t>, std::int64_t> known;
+  std::int64_t last_frame = -1, space = 0;
+  for (const CenterBlock& block : batch.blocks()) {
+    if (block.frame != last_frame) {
+      const std::int32_t* species = batch.species(block.frame);
+      std::vector<std::int32_t> channels(species, species + batch.n_atoms(block.frame));
+      std::sort(channels.begin(), channels.end());
+      channels.erase(std::unique(channels.begin(), channels.end()), channels.end());
+      const auto found = known.emplace(channels, static_cast<std::int64_t>(result.spaces.size()));
+      if (found.second) result.spaces.push_back(space_of(channels));
+      space = found.first->second;
+      last_frame = block.frame;
+    }
+    result.of_row[static_cast<std::size_t>(block.row)] = space;
+  }
+  return result;
+}
+
+template <typename T>
+std::int64_t DensityDescriptor<T>::n_coefficients(const RowSpace& space) const {
+  const std::int64_t n_lm = static_cast<std::int64_t>(expansion_.l_max() + 1) * (expansion_.l_max() + 1);
+  return n_lm * space.n_channels() * expansion_.n_padded();
+}
+
+template <typename T>
+Coefficients<T> DensityDescriptor<T>::zero_coefficients(const RowSpace& space) const {
   Coefficients<T> c;
-  c.channels.resize(static_cast<std::size_t>(head_->n_channels()));
+  c.channels.resize(space.channels.size());
   std::iota(c.channels.begin(), c.channels.end(), 0);
   c.l_max = expansion_.l_max();
   c.n_max = expansion_.n_max();
   c.n_padded = expansion_.n_padded();
-  c.values.assign(static_cast<std::size_t>((c.l_max + 1) * (c.l_max + 1) * c.stride()), T(0));
+  c.values.assign(static_cast<std::size_t>(n_coefficients(space)), T(0));
   return c;
+}
+
+template <typename T>
+std::vector<std::int64_t> DensityDescriptor<T>::columns(const std::vector<std::int32_t>& channels,
+                                                        int touched_by) const {
+  const auto list = [](const std::vector<ColumnRange>& ranges) {
+    std::vector<std::int64_t> columns;
+    for (const ColumnRange range : ranges) {
+      for (std::int64_t k = 0; k < range.size; ++k) columns.push_back(range.first + k);
+    }
+    return columns;
+  };
+  const RowSpace space = space_of(channels);
+  const auto all = list(head_->columns_of_channels(space.channels));
+  if (touched_by < 0) return all;
+  std::vector<std::int64_t> touched = list(space.head->columns_touched_by(touched_by));
+  for (std::int64_t& column : touched) column = all[static_cast<std::size_t>(column)];
+  return touched;
 }
 
 // ---- values
@@ -69,79 +144,50 @@ void DensityDescriptor<T>::transform(const Structures& structures, const Centers
   const auto finish = [&](T* row) {
     if (parameters_.normalize) normalize_row(row, size);
   };
-  switch (parameters_.average) {
-    case Average::off:
-      batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
-        worker.expand(batch, block.frame, center);
-        head_->forward(worker.c(), features + center * size, worker.head_scratch);
-        finish(features + center * size);
-      });
-      break;
-    case Average::inner: {
-      const Coefficients<T> all = all_channels();
-      for_each_mean(batch, [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
-        worker.mixed_c = all;
-        worker.mixed_c.values = mean;
-        head_->forward(worker.mixed_c, features + row * size, worker.head_scratch);
-        finish(features + row * size);
-      });
-      break;
-    }
-    case Average::outer:
-      for_each_mean(batch, [&](Worker&, std::int64_t row, const std::vector<T>& mean) {
-        std::copy(mean.begin(), mean.end(), features + row * size);
-        finish(features + row * size);
-      });
-      break;
+  if (!averages()) {
+    batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
+      worker.expand(batch, block.frame, center);
+      head_->forward(worker.c(), features + center * size, worker.head_scratch);
+      finish(features + center * size);
+    });
+    return;
   }
-}
-
-// ---- sparse rows
-
-template <typename T>
-void DensityDescriptor<T>::keep_columns(T* row, const std::vector<std::int32_t>& channels, SparseRow& kept) const {
-  kept.ranges = head_->columns_of_channels(channels);
-  std::int64_t size = 0;
-  for (const ColumnRange range : kept.ranges) size += range.size;
-  kept.values.reserve(static_cast<std::size_t>(size));
-  for (const ColumnRange range : kept.ranges) {
-    kept.values.insert(kept.values.end(), row + range.first, row + range.first + range.size);
-  }
+  const RowSpaces spaces = whole_spaces();
+  for_each_mean(batch, spaces, [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
+    std::copy_n(mean_row(worker, spaces[row], mean), size, features + row * size);
+    finish(features + row * size);
+  });
 }
 
 template <typename T>
-std::vector<std::int32_t> DensityDescriptor<T>::channels_of_frame(const Batch& batch, std::int64_t frame) const {
-  if (mixing_.mixes()) return all_channels().channels;
-  std::vector<std::int32_t> species(batch.species(frame), batch.species(frame) + batch.n_atoms(frame));
-  std::sort(species.begin(), species.end());
-  species.erase(std::unique(species.begin(), species.end()), species.end());
-  return species;
+const T* DensityDescriptor<T>::mean_row(Worker& worker, const RowSpace& space, const std::vector<T>& mean) const {
+  if (parameters_.average == Average::outer) return mean.data();
+  worker.mean_c = zero_coefficients(space);
+  worker.mean_c.values = mean;
+  return worker.forward(space, worker.mean_c);
 }
 
 template <typename T>
 SparseRows<T> DensityDescriptor<T>::transform_sparse(const Structures& structures, const Centers& centers) const {
-  const std::int64_t size = n_features();
   std::vector<SparseRow> rows(static_cast<std::size_t>(n_rows(structures, centers)));
   const Batch batch = make_batch(structures, centers);
+  const auto keep = [&](const RowSpace& space, const T* row, SparseRow& kept) {
+    kept.ranges = head_->columns_of_channels(space.channels);
+    kept.values.assign(row, row + space.size());
+    if (parameters_.normalize) normalize_row(kept.values.data(), space.size());
+  };
   if (!averages()) {
     batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
       worker.expand(batch, block.frame, center);
-      T* row = worker.forward(worker.c());
-      if (parameters_.normalize) normalize_row(row, size);
-      keep_columns(row, worker.c().channels, rows[static_cast<std::size_t>(center)]);
+      const RowSpace space = space_of(worker.c().channels);
+      space.relabel(worker.c());
+      keep(space, worker.forward(space, worker.c()), rows[static_cast<std::size_t>(center)]);
     });
     return join_rows(rows);
   }
-  std::vector<T> dense(rows.size() * static_cast<std::size_t>(size));
-  transform(structures, centers, dense.data());
-  std::vector<std::int64_t> frame_of_row(rows.size(), -1);
-  for (const CenterBlock& block : batch.blocks()) frame_of_row[static_cast<std::size_t>(block.row)] = block.frame;
-  parallel_for(static_cast<std::int64_t>(rows.size()), [&] {
-    return [&](std::int64_t row) {
-      const std::int64_t frame = frame_of_row[static_cast<std::size_t>(row)];
-      if (frame < 0) return;  // no centers: nothing to keep
-      keep_columns(dense.data() + row * size, channels_of_frame(batch, frame), rows[static_cast<std::size_t>(row)]);
-    };
+  const RowSpaces spaces = spaces_of_frames(batch);
+  for_each_mean(batch, spaces, [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
+    keep(spaces[row], mean_row(worker, spaces[row], mean), rows[static_cast<std::size_t>(row)]);
   });
   return join_rows(rows);
 }

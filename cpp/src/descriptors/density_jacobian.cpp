@@ -1,15 +1,10 @@
+#include <map>
+
 #include "descriptors/averaged_jacobian.hpp"
 #include "descriptors/jacobian_rows.hpp"
 
 namespace castile {
 namespace {
-
-/// Order of the groups: species with the columns that neighbors touch, species with all columns, points.
-struct GroupIndex {
-  std::int64_t n_species;
-  std::int64_t wide(std::int32_t species) const { return n_species + species; }
-  std::int64_t points() const { return 2 * n_species; }
-};
 
 std::vector<std::int64_t> sorted_unique(std::vector<std::int64_t> values) {
   std::sort(values.begin(), values.end());
@@ -17,154 +12,231 @@ std::vector<std::int64_t> sorted_unique(std::vector<std::int64_t> values) {
   return values;
 }
 
+/// Makes a layout row by row; sets and groups come into being when a row needs them.
+class LayoutBuilder {
+ public:
+  explicit LayoutBuilder(int n_species) : n_kinds_(2 * (static_cast<std::size_t>(n_species) + 1)) {}
+
+  void start_row(const std::vector<std::int32_t>& channels, std::int64_t n_columns) {
+    const auto found = set_index_.emplace(channels, static_cast<std::int64_t>(layout_.sets.size()));
+    if (found.second) {
+      layout_.sets.push_back({channels, n_columns, {}});
+      group_of_kind_.emplace_back(n_kinds_, -1);
+    }
+    set_ = found.first->second;
+    auto& rows = layout_.sets[static_cast<std::size_t>(set_)].rows;
+    layout_.index_in_set.push_back(static_cast<std::int64_t>(rows.size()));
+    rows.push_back(row());
+    layout_.set_of_row.push_back(set_);
+    layout_.block_offsets.push_back(static_cast<std::int64_t>(layout_.blocks.size()));
+  }
+
+  /// `n_columns` is below zero for all columns of the row.
+  void add_block(std::int32_t species, std::int64_t n_columns, std::int64_t frame, std::int64_t atom) {
+    const bool all = n_columns < 0;
+    if (all) n_columns = layout_.sets[static_cast<std::size_t>(set_)].n_columns;
+    std::int64_t& index = group_of_kind_[static_cast<std::size_t>(set_)][2 * static_cast<std::size_t>(species) + all];
+    if (index < 0) {
+      index = static_cast<std::int64_t>(layout_.groups.size());
+      layout_.groups.push_back({species, set_, all, n_columns, {}, {}, {}});
+    }
+    JacobianGroup& group = layout_.groups[static_cast<std::size_t>(index)];
+    layout_.blocks.push_back({index, group.n_blocks()});
+    group.row.push_back(row() - 1);
+    group.frame.push_back(frame);
+    group.atom.push_back(atom);
+  }
+
+  JacobianLayout finish() {
+    layout_.block_offsets.push_back(static_cast<std::int64_t>(layout_.blocks.size()));
+    return std::move(layout_);
+  }
+
+ private:
+  std::int64_t row() const { return static_cast<std::int64_t>(layout_.set_of_row.size()); }
+
+  JacobianLayout layout_;
+  std::map<std::vector<std::int32_t>, std::int64_t> set_index_;
+  std::size_t n_kinds_;                                   ///< of groups of a set: species, all columns or not
+  std::vector<std::vector<std::int64_t>> group_of_kind_;  ///< of each set; -1 for none yet
+  std::int64_t set_ = 0;
+};
+
 }  // namespace
 
 template <typename T>
 DensityDescriptor<T>::JacobianRows::JacobianRows(const DensityDescriptor& descriptor, const Batch& batch,
-                                                 const JacobianLayout& layout, const std::vector<T*>& values, T* strain)
+                                                 const JacobianLayout& layout, const std::vector<T*>& values,
+                                                 const std::vector<T*>& strain)
     : descriptor_(descriptor), batch_(batch), layout_(layout), values_(values), strain_(strain) {
-  for (std::int32_t s = 0; s < descriptor.parameters_.n_species; ++s) {
-    columns_.emplace_back(descriptor.mixing_.mixes() ? std::vector<ColumnRange>{{0, n_features()}}
-                                                     : descriptor.head_->columns_touched_by(s));
+  for (const ChannelSet& set : layout.sets) {
+    spaces_.spaces.push_back(descriptor.space_of(set.channels));
+    const RowSpace& space = spaces_.spaces.back();
+    std::vector<Columns> columns;
+    if (descriptor.mixing_.mixes()) {
+      columns.emplace_back(std::vector<ColumnRange>{{0, space.size()}});
+    } else {
+      for (int k = 0; k < space.n_channels(); ++k) columns.emplace_back(space.head->columns_touched_by(k));
+    }
+    columns_.push_back(std::move(columns));
   }
+  spaces_.of_row = layout.set_of_row;
 }
 
 template <typename T>
 std::vector<JacobianBlock<T>> DensityDescriptor<T>::JacobianRows::blocks_of_row(std::int64_t row,
                                                                                 std::int64_t frame) const {
   std::vector<JacobianBlock<T>> blocks;
-  const std::size_t n_groups = layout_.groups.size();
-  for (std::size_t g = 0; g < n_groups; ++g) {
-    const JacobianGroup& group = layout_.groups[g];
-    const bool points = group.species == descriptor_.parameters_.n_species;
-    auto index = layout_.first_block[static_cast<std::size_t>(row) * n_groups + g];
-    for (; index < group.n_blocks() && group.row[static_cast<std::size_t>(index)] == row; ++index) {
-      const std::int64_t moving = group.atom[static_cast<std::size_t>(index)] + (points ? batch_.n_atoms(frame) : 0);
-      blocks.push_back({moving, values_[g] + index * 3 * group.n_columns, group.all_columns});
-    }
+  const auto first = static_cast<std::size_t>(layout_.block_offsets[static_cast<std::size_t>(row)]);
+  const auto last = static_cast<std::size_t>(layout_.block_offsets[static_cast<std::size_t>(row) + 1]);
+  for (std::size_t k = first; k < last; ++k) {
+    const auto [g, index] = layout_.blocks[k];
+    const JacobianGroup& group = layout_.groups[static_cast<std::size_t>(g)];
+    const bool point = group.species == descriptor_.parameters_.n_species;
+    const std::int64_t atom = group.atom[static_cast<std::size_t>(index)] + (point ? batch_.n_atoms(frame) : 0);
+    T* values = values_[static_cast<std::size_t>(g)] + index * 3 * group.n_columns;
+    blocks.push_back({atom, values, group.all_columns});
   }
-  std::sort(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) { return a.moving < b.moving; });
   return blocks;
 }
 
 template <typename T>
-void DensityDescriptor<T>::JacobianRows::expand_sorted(Worker& worker, std::int64_t frame, std::int64_t center,
-                                                       CenterDerivatives<T>& buffers) const {
+void DensityDescriptor<T>::JacobianRows::expand_sorted(Worker& worker, std::int64_t row, std::int64_t frame,
+                                                       std::int64_t center, CenterDerivatives<T>& buffers) const {
   worker.find_pairs(batch_, frame, center);
   sort_by_neighbor(worker.pairs, buffers.order);
   worker.make_environment(batch_, frame, center);
   worker.expand_environment();
+  space(row).relabel(worker.c());
 }
 
 template <typename T>
 TouchedChannels<T> DensityDescriptor<T>::JacobianRows::touched(const Worker& worker, int channel,
                                                                CenterDerivatives<T>& buffers) const {
-  const std::int32_t species = worker.environment.species[static_cast<std::size_t>(channel)];
-  if (descriptor_.mixing_.mixes()) return {descriptor_.mixing_.column(species), -1};
+  if (descriptor_.mixing_.mixes()) {
+    return {descriptor_.mixing_.column(worker.environment.species[static_cast<std::size_t>(channel)]), -1};
+  }
   buffers.one_hot.assign(worker.environment.species.size(), T(0));
   buffers.one_hot[static_cast<std::size_t>(channel)] = T(1);
   return {buffers.one_hot.data(), channel};
 }
 
+/// What each center moves with, ascending.
 template <typename T>
-JacobianLayout DensityDescriptor<T>::jacobian_layout(const Structures& structures, const Centers& centers) const {
-  const Batch batch = make_batch(structures, centers);
-  const GroupIndex index{parameters_.n_species};
-  JacobianLayout layout;
-  std::vector<Columns> columns;  // of each species whose neighbors have fewer columns than there are, else empty
-  for (std::int32_t s = 0; s < parameters_.n_species; ++s) {
-    Columns own(head_->columns_touched_by(mixing_.mixes() ? 0 : s));
-    const bool narrow = !averages() && !parameters_.normalize && !mixing_.mixes() && own.size() < n_features();
-    layout.groups.push_back({s, false, {}, narrow ? own.size() : n_features(), {}, {}, {}});
-    columns.push_back(narrow ? own : Columns());
-  }
-  for (std::int32_t s = 0; s <= parameters_.n_species; ++s) {
-    layout.groups.push_back({s, true, {}, n_features(), {}, {}, {}});
-  }
-
-  // What each center moves with, found in parallel, then laid out in order.
-  std::vector<std::vector<std::int64_t>> moving(static_cast<std::size_t>(centers.offsets[structures.n_frames]));
+std::vector<std::vector<std::int64_t>> DensityDescriptor<T>::moving_with_centers(const Batch& batch) const {
+  std::vector<std::vector<std::int64_t>> moving(static_cast<std::size_t>(batch.first_center(batch.n_frames())));
   batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
     worker.find_pairs(batch, block.frame, center);
     std::vector<std::int64_t> own(worker.pairs.j.begin(), worker.pairs.j.end());
     own.push_back(batch.moving(block.frame, center));
     moving[static_cast<std::size_t>(center)] = sorted_unique(std::move(own));
   });
+  return moving;
+}
 
-  const auto n_rows = batch.n_rows();
-  const auto n_groups = static_cast<std::int64_t>(layout.groups.size());
-  const auto add_row = [&](std::int64_t row, std::int64_t frame, const std::vector<std::int64_t>& ids,
-                           std::int64_t center) {
-    while (static_cast<std::int64_t>(layout.first_block.size()) < (row + 1) * n_groups) {
-      for (const JacobianGroup& group : layout.groups) layout.first_block.push_back(group.n_blocks());
+template <typename T>
+JacobianLayout DensityDescriptor<T>::jacobian_layout(const Structures& structures, const Centers& centers,
+                                                     bool sparse) const {
+  const Batch batch = make_batch(structures, centers);
+  const auto moving = moving_with_centers(batch);
+  const bool may_be_narrow = !averages() && !parameters_.normalize && !mixing_.mixes();
+  const RowSpace whole = whole_space();
+  LayoutBuilder builder(parameters_.n_species);
+
+  // Columns that a neighbor of a species touches, if they are not all.
+  const auto narrow_columns = [&](const RowSpace& space) {
+    std::vector<std::int64_t> narrow(static_cast<std::size_t>(parameters_.n_species), -1);
+    for (int k = 0; may_be_narrow && k < space.n_channels(); ++k) {
+      const std::int64_t size = Columns(space.head->columns_touched_by(k)).size();
+      if (size < space.size()) narrow[static_cast<std::size_t>(space.channels[static_cast<std::size_t>(k)])] = size;
     }
+    return narrow;
+  };
+  const auto narrow_in_whole = narrow_columns(whole);
+  const auto add_blocks = [&](std::int64_t frame, const std::vector<std::int64_t>& ids, std::int64_t own,
+                              const std::vector<std::int64_t>& narrow) {
     for (const std::int64_t id : ids) {
-      const bool is_point = id >= batch.n_atoms(frame);
-      const std::int32_t species = is_point ? -1 : batch.species(frame)[id];
-      const bool narrow = !is_point && columns[static_cast<std::size_t>(species)].size() > 0 &&
-                          !(center >= 0 && id == batch.moving(frame, center));
-      auto& group = layout.groups[static_cast<std::size_t>(
-          is_point ? index.points() : (narrow ? std::int64_t{species} : index.wide(species)))];
-      group.row.push_back(row);
-      group.frame.push_back(frame);
-      group.atom.push_back(is_point ? id - batch.n_atoms(frame) : id);
+      if (id >= batch.n_atoms(frame)) {
+        builder.add_block(parameters_.n_species, -1, frame, id - batch.n_atoms(frame));
+        continue;
+      }
+      const std::int32_t species = batch.species(frame)[id];
+      builder.add_block(species, id == own ? -1 : narrow[static_cast<std::size_t>(species)], frame, id);
     }
   };
-  const auto& blocks = batch.blocks();
-  for (std::size_t k = 0; k < blocks.size();) {
-    const CenterBlock& block = blocks[k];
-    if (!averages()) {
+
+  if (!averages()) {
+    for (const CenterBlock& block : batch.blocks()) {
       for (std::int64_t center = block.first; center < block.last; ++center) {
-        add_row(center, block.frame, moving[static_cast<std::size_t>(center)], center);
+        const auto& ids = moving[static_cast<std::size_t>(center)];
+        const std::int64_t own = batch.moving(block.frame, center);
+        if (!sparse || narrow_heads_.empty()) {
+          builder.start_row(whole.channels, whole.size());
+          add_blocks(block.frame, ids, own, narrow_in_whole);
+          continue;
+        }
+        const RowSpace space = space_of(species_among(batch, block.frame, ids));
+        builder.start_row(space.channels, space.size());
+        add_blocks(block.frame, ids, own, narrow_columns(space));
       }
-      ++k;
-      continue;
     }
-    std::vector<std::int64_t> all;
-    for (; k < blocks.size() && blocks[k].row == block.row; ++k) {
-      for (std::int64_t center = blocks[k].first; center < blocks[k].last; ++center) {
+    return builder.finish();
+  }
+  const RowSpaces spaces = sparse ? spaces_of_frames(batch) : whole_spaces();
+  const auto& blocks = batch.blocks();
+  auto block = blocks.begin();
+  for (std::int64_t row = 0; row < batch.n_rows(); ++row) {
+    builder.start_row(spaces[row].channels, spaces[row].size());
+    std::vector<std::int64_t> ids;
+    std::int64_t frame = 0;
+    for (; block != blocks.end() && block->row == row; ++block) {
+      frame = block->frame;
+      for (std::int64_t center = block->first; center < block->last; ++center) {
         const auto& own = moving[static_cast<std::size_t>(center)];
-        all.insert(all.end(), own.begin(), own.end());
+        ids.insert(ids.end(), own.begin(), own.end());
       }
     }
-    add_row(block.row, block.frame, sorted_unique(std::move(all)), -1);
+    add_blocks(frame, sorted_unique(std::move(ids)), -1, narrow_in_whole);
   }
-  add_row(n_rows - 1, 0, {}, -1);  // rows without centers
-  for (JacobianGroup& group : layout.groups) {
-    if (group.n_blocks() > 0 && !group.all_columns) {
-      group.columns = columns[static_cast<std::size_t>(group.species)].list();
-    }
+  return builder.finish();
+}
+
+template <typename T>
+std::vector<std::int32_t> DensityDescriptor<T>::species_among(const Batch& batch, std::int64_t frame,
+                                                              const std::vector<std::int64_t>& ids) {
+  std::vector<std::int32_t> species;
+  for (const std::int64_t id : ids) {
+    if (id < batch.n_atoms(frame)) species.push_back(batch.species(frame)[id]);
   }
-  return layout;
+  std::sort(species.begin(), species.end());
+  species.erase(std::unique(species.begin(), species.end()), species.end());
+  return species;
 }
 
 template <typename T>
 void DensityDescriptor<T>::jacobian(const Structures& structures, const Centers& centers, const JacobianLayout& layout,
-                                    const std::vector<T*>& values, T* strain) const {
+                                    const std::vector<T*>& values, const std::vector<T*>& strain) const {
   const Batch batch = make_batch(structures, centers);
   const JacobianRows rows(*this, batch, layout, values, strain);
   if (averages()) {
     AveragedJacobian(rows).fill();
     return;
   }
-  const std::int64_t size = n_features();
   batch.for_each_block(0, batch.n_blocks(), [&](Worker& worker, std::int64_t index) {
     const CenterBlock& block = batch.blocks()[static_cast<std::size_t>(index)];
     CenterDerivatives<T> buffers;
     std::vector<T> voigt;
     for (std::int64_t center = block.first; center < block.last; ++center) {
       const auto blocks = rows.blocks_of_row(center, block.frame);
+      const std::int64_t size = rows.size(center);
       T* own_values = find_block(blocks, batch.moving(block.frame, center)).values;
       std::fill_n(own_values, 3 * size, T(0));
-      voigt.assign(static_cast<std::size_t>(strain == nullptr ? 0 : 6 * size), T(0));
-      rows.expand_sorted(worker, block.frame, center, buffers);
-      const auto columns_of = [&](int channel) -> const Columns& {
-        return rows.columns(worker.environment.species[static_cast<std::size_t>(channel)]);
-      };
+      voigt.assign(static_cast<std::size_t>(rows.with_strain() ? 6 * size : 0), T(0));
+      rows.expand_sorted(worker, center, block.frame, center, buffers);
       rows.differentiate_row(
-          worker, center, buffers,
+          worker, center, center, buffers,
           [&](int channel, std::int64_t j, const T* gradient) {
-            const Columns& columns = columns_of(channel);
+            const Columns& columns = rows.columns(center, worker, channel);
             const JacobianBlock<T>& out = find_block(blocks, j);
             if (!out.wide || columns.size() == size) {
               std::copy_n(gradient, 3 * columns.size(), out.values);
@@ -176,31 +248,31 @@ void DensityDescriptor<T>::jacobian(const Structures& structures, const Centers&
             }
           },
           [&](int channel, const T* own, const T* channel_voigt) {
-            const Columns& columns = columns_of(channel);
+            const Columns& columns = rows.columns(center, worker, channel);
             for (std::int64_t axis = 0; axis < 3; ++axis) {
               columns.add(T(1), own + axis * columns.size(), own_values + axis * size);
             }
-            for (std::int64_t v = 0; strain != nullptr && v < 6; ++v) {
+            for (std::int64_t v = 0; rows.with_strain() && v < 6; ++v) {
               columns.add(T(1), channel_voigt + v * columns.size(), voigt.data() + v * size);
             }
           });
       if (parameters_.normalize) {
-        const double length = worker.unit_row(worker.c());
+        const double length = worker.unit_row(rows.space(center), worker.c());
         for (const auto& out : blocks) rows.project(worker.row, length, 3, out.values);
-        if (strain != nullptr) rows.project(worker.row, length, 6, voigt.data());
+        if (rows.with_strain()) rows.project(worker.row, length, 6, voigt.data());
       }
-      if (strain != nullptr) write_strain(voigt.data(), size, rows.strain_of(center));
+      if (rows.with_strain()) write_strain(voigt.data(), size, rows.strain_of(center));
     }
   });
 }
 
 template class DensityDescriptor<double>::JacobianRows;
 template class DensityDescriptor<float>::JacobianRows;
-template JacobianLayout DensityDescriptor<double>::jacobian_layout(const Structures&, const Centers&) const;
-template JacobianLayout DensityDescriptor<float>::jacobian_layout(const Structures&, const Centers&) const;
+template JacobianLayout DensityDescriptor<double>::jacobian_layout(const Structures&, const Centers&, bool) const;
+template JacobianLayout DensityDescriptor<float>::jacobian_layout(const Structures&, const Centers&, bool) const;
 template void DensityDescriptor<double>::jacobian(const Structures&, const Centers&, const JacobianLayout&,
-                                                  const std::vector<double*>&, double*) const;
+                                                  const std::vector<double*>&, const std::vector<double*>&) const;
 template void DensityDescriptor<float>::jacobian(const Structures&, const Centers&, const JacobianLayout&,
-                                                 const std::vector<float*>&, float*) const;
+                                                 const std::vector<float*>&, const std::vector<float*>&) const;
 
 }  // namespace castile

@@ -62,14 +62,6 @@ class Columns {
     }
   }
 
-  std::vector<std::int64_t> list() const {
-    std::vector<std::int64_t> columns;
-    for (const ColumnRange range : ranges_) {
-      for (std::int64_t k = 0; k < range.size; ++k) columns.push_back(range.first + k);
-    }
-    return columns;
-  }
-
  private:
   std::vector<ColumnRange> ranges_;
   std::int64_t size_ = 0;
@@ -157,35 +149,45 @@ template <typename T>
 class DensityDescriptor<T>::JacobianRows {
  public:
   JacobianRows(const DensityDescriptor& descriptor, const Batch& batch, const JacobianLayout& layout,
-               const std::vector<T*>& values, T* strain);
+               const std::vector<T*>& values, const std::vector<T*>& strain);
 
   const DensityDescriptor& descriptor() const { return descriptor_; }
   const Batch& batch() const { return batch_; }
-  std::int64_t n_features() const { return descriptor_.n_features(); }
-  T* strain_of(std::int64_t row) const { return strain_ == nullptr ? nullptr : strain_ + 9 * row * n_features(); }
+  const RowSpace& space(std::int64_t row) const { return spaces_[row]; }
+  const RowSpaces& spaces() const { return spaces_; }
+  std::int64_t size(std::int64_t row) const { return spaces_[row].size(); }
+  bool with_strain() const { return !strain_.empty(); }
+  T* strain_of(std::int64_t row) const {
+    const auto set = static_cast<std::size_t>(layout_.set_of_row[static_cast<std::size_t>(row)]);
+    return strain_[set] + 9 * layout_.index_in_set[static_cast<std::size_t>(row)] * size(row);
+  }
 
   /// The blocks of a row, sorted by what moves.
   std::vector<JacobianBlock<T>> blocks_of_row(std::int64_t row, std::int64_t frame) const;
 
-  /// Columns that moving a neighbor of this species changes.
-  const Columns& columns(std::int32_t species) const { return columns_[static_cast<std::size_t>(species)]; }
+  /// Columns of the row that moving a neighbor of an environment's species changes, `channel` of an expanded center.
+  const Columns& columns(std::int64_t row, const Worker& worker, int channel) const {
+    const auto set = static_cast<std::size_t>(layout_.set_of_row[static_cast<std::size_t>(row)]);
+    const bool mixes = descriptor_.mixing_.mixes();
+    return columns_[set][mixes ? 0 : static_cast<std::size_t>(worker.c().channels[static_cast<std::size_t>(channel)])];
+  }
 
-  /// Finds and expands a center whose pairs are sorted by neighbor.
-  void expand_sorted(Worker& worker, std::int64_t frame, std::int64_t center, CenterDerivatives<T>& buffers) const;
+  /// Finds and expands a center whose pairs are sorted by neighbor; its channels are counted within the row's.
+  void expand_sorted(Worker& worker, std::int64_t row, std::int64_t frame, std::int64_t center,
+                     CenterDerivatives<T>& buffers) const;
 
   /// Weights of a species of the environment in the channels of the coefficients.
   TouchedChannels<T> touched(const Worker& worker, int channel, CenterDerivatives<T>& buffers) const;
 
   /// Differentiates the raw row of an expanded center; see differentiate_center.
   template <typename OnNeighbor, typename OnChannel>
-  void differentiate_row(Worker& worker, std::int64_t center, CenterDerivatives<T>& buffers,
+  void differentiate_row(Worker& worker, std::int64_t row, std::int64_t center, CenterDerivatives<T>& buffers,
                          const OnNeighbor& on_neighbor, const OnChannel& on_channel) const {
-    const auto& head = *descriptor_.head_;
+    const FeatureHead<T>& head = *space(row).head;
     head.prepare_center(worker.c(), worker.head_scratch);
     differentiate_center(
-        descriptor_.expansion_, worker.environment, worker.pairs, batch_.atom(center), strain_ != nullptr,
-        worker.scratch, buffers,
-        [&](int channel) { return columns(worker.environment.species[static_cast<std::size_t>(channel)]).size(); },
+        descriptor_.expansion_, worker.environment, worker.pairs, batch_.atom(center), with_strain(), worker.scratch,
+        buffers, [&](int channel) { return columns(row, worker, channel).size(); },
         [&](const PairTerms<T>& terms, int channel, T* out) {
           head.pair_jacobian(worker.c(), terms, touched(worker, channel, buffers), worker.head_scratch, out);
         },
@@ -194,9 +196,8 @@ class DensityDescriptor<T>::JacobianRows {
 
   /// Turns derivatives of a raw row into those of the normalised one.
   void project(const std::vector<T>& unit_row, double length, int n_rows, T* derivatives) const {
-    for (int k = 0; k < n_rows; ++k) {
-      project_tangent(unit_row.data(), length, n_features(), derivatives + k * n_features());
-    }
+    const auto n = static_cast<std::int64_t>(unit_row.size());
+    for (int k = 0; k < n_rows; ++k) project_tangent(unit_row.data(), length, n, derivatives + k * n);
   }
 
  private:
@@ -204,8 +205,9 @@ class DensityDescriptor<T>::JacobianRows {
   const Batch& batch_;
   const JacobianLayout& layout_;
   const std::vector<T*>& values_;
-  T* strain_;
-  std::vector<Columns> columns_;  ///< of each species
+  const std::vector<T*>& strain_;
+  RowSpaces spaces_;
+  std::vector<std::vector<Columns>> columns_;  ///< of each set, by channel
 };
 
 /// The entry of what moves in a list sorted by it.

@@ -1,7 +1,7 @@
 """Descriptors; ``DESCRIPTORS`` lists them all, and tests, benchmarks and the command line go through it."""
 
 from castile.descriptors._streaming import FeatureChunk
-from castile.descriptors.jacobian import Gradients, Jacobian, JacobianGroup, MemoryEstimate
+from castile.descriptors.jacobian import Gradients, Jacobian, JacobianGroup, MemoryEstimate, StrainGroup
 from castile.descriptors.soap import SOAP, RadialSpectrum, SphericalExpansion
 from castile.descriptors.tabulated import TabulatedBasis
 
@@ -15,6 +15,7 @@ __all__ = [
     "MemoryEstimate",
     "RadialSpectrum",
     "SphericalExpansion",
+    "StrainGroup",
     "TabulatedBasis",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from castile.descriptors._containers import (
     stack_sparse,
 )
 from castile.descriptors._core_cache import core_descriptor
-from castile.descriptors._input import DescriptorInput, prepare_input
+from castile.descriptors._input import Chunk, DescriptorInput, prepare_input
 from castile.descriptors._jacobian_builder import JacobianBuilder
 from castile.descriptors._learning import learn, learns
 from castile.descriptors._parameters import Learned, core_parameters
@@ -195,15 +195,9 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
     def _features(self, given: DescriptorInput, progress: bool = False) -> Any:
         """Return the rows of input that is checked, see :meth:`transform`."""
         core = self._core(given.species)
-        # Averaged sparse rows are made dense on the way, chunk by chunk.
-        max_rows = max(_DENSE_BYTES // (8 * core.n_features), 1) if self.sparse else None
-        chunks = track(given.chunks(max_rows), given.n_rows, type(self).__name__, progress)
+        chunks = track(given.chunks(), given.n_rows, type(self).__name__, progress)
         if self.sparse:
-            parts = []
-            for chunk in chunks:
-                parts.append(core.transform_sparse(*chunk.arguments))
-                require_memory_for_rest(parts, chunk.rows.stop, given.n_rows)
-            return stack_sparse(parts, given.n_rows, core.n_features, self.dtype)
+            return self._stacked(given, core.n_features, (core.transform_sparse(*chunk.arguments) for chunk in chunks))
         require_memory(
             given.n_rows * core.n_features * np.dtype(self.dtype).itemsize,
             f"the {given.n_rows} x {core.n_features} feature matrix",
@@ -213,6 +207,16 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         for chunk in chunks:
             core.transform(*chunk.arguments, out=features[chunk.rows])
         return features
+
+    def _stacked(self, given: DescriptorInput, n_features: int, rows_of_chunks: Iterable[Any]) -> sp.csr_array:
+        """Join sparse rows as they come, unless the rest will not fit into memory."""
+        parts: list[Any] = []
+        n_done = 0
+        for rows in rows_of_chunks:
+            parts.append(rows)
+            n_done += len(rows[2]) - 1
+            require_memory_for_rest(parts, n_done, given.n_rows)
+        return stack_sparse(parts, given.n_rows, n_features, self.dtype)
 
     def iter_transform(
         self,
@@ -431,10 +435,11 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         positions = np.zeros((given.structures.n_atoms, 3))
         strain = np.zeros((given.structures.n_frames, 3, 3))
         points = None if given.centers.points is None else np.zeros((len(given.centers), 3))
-        for chunk in track(given.chunks(), given.n_rows, "gradients", progress):
-            rows = cotangent[chunk.rows]
-            dense = rows.toarray() if sp.issparse(rows) else rows
-            parts = core.vjp(*chunk.arguments, np.ascontiguousarray(dense, dtype=self.dtype))
+        # Cotangents of averaged rows are made dense on the way.
+        averages = given.rows.center_offsets is not None
+        max_rows = max(_DENSE_BYTES // (8 * core.n_features), 1) if sp.issparse(cotangent) and averages else None
+        for chunk in track(given.chunks(max_rows), given.n_rows, "gradients", progress):
+            parts = core.vjp(*chunk.arguments, *_core_rows(cotangent[chunk.rows], self.dtype))
             positions[chunk.atoms] = parts[0]
             if points is not None:
                 points[chunk.centers] = parts[1]
@@ -451,7 +456,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         points: Any = None,
         groups: Any = None,
         progress: bool = False,
-    ) -> npt.NDArray[Any]:
+    ) -> Any:
         """Compute the derivative of the features along given changes of positions and strain (forward mode).
 
         Parameters
@@ -470,7 +475,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
 
         Returns
         -------
-        ndarray of shape (n_rows, n_features)
+        ndarray (or scipy.sparse.csr_array if ``sparse``) of shape (n_rows, n_features)
         """
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
@@ -479,16 +484,21 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         of_points = _tangent("points", points, (len(given.centers), 3))
         if given.rows.order is not None:
             of_points = np.ascontiguousarray(of_points[given.rows.order])
+
+        def rates_of(chunk: Chunk) -> tuple[Any, ...]:
+            return *chunk.arguments, velocities[chunk.atoms], of_points[chunk.centers], rates[chunk.frames]
+
+        chunks = track(given.chunks(), given.n_rows, "derivatives", progress)
+        if self.sparse:
+            return self._stacked(given, core.n_features, (core.jvp_sparse(*rates_of(chunk)) for chunk in chunks))
         require_memory(
             given.n_rows * core.n_features * np.dtype(self.dtype).itemsize,
             f"the {given.n_rows} x {core.n_features} matrix of derivatives",
-            "take fewer frames at a time, choose centers, or use average=",
+            "take fewer frames at a time, choose centers, or use average= or sparse=True",
         )
         features_dot = np.empty((given.n_rows, core.n_features), dtype=self.dtype)
-        for chunk in track(given.chunks(), given.n_rows, "derivatives", progress):
-            features_dot[chunk.rows] = core.jvp(
-                *chunk.arguments, velocities[chunk.atoms], of_points[chunk.centers], rates[chunk.frames]
-            )
+        for chunk in chunks:
+            features_dot[chunk.rows] = core.jvp(*rates_of(chunk))
         return features_dot
 
     def jacobian(
@@ -548,7 +558,8 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
 
     def _jacobian_builder(self, frames: Any, centers: Any, groups: Any, strain: bool) -> JacobianBuilder:
         given = self._input(frames, centers, groups)
-        return JacobianBuilder(self._core(given.species), given, self.dtype, _checks.flag("strain", strain))
+        core = self._core(given.species)
+        return JacobianBuilder(core, given, self.dtype, _checks.flag("strain", strain), self.sparse)
 
     # ------------------------------------------------------------------ the radial functions
 
@@ -630,6 +641,14 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         return prepare_input(
             frames, centers, groups, species, owner=owner, average=average, first_frame=first_frame
         )
+
+
+def _core_rows(rows: Any, dtype: str) -> tuple[Any, ...]:
+    """Return rows of features as the core takes them."""
+    if not sp.issparse(rows):
+        return (np.ascontiguousarray(rows, dtype=dtype),)
+    kinds: tuple[Any, ...] = (dtype, np.int32, np.int64)
+    return tuple(np.ascontiguousarray(a, k) for a, k in zip((rows.data, rows.indices, rows.indptr), kinds, strict=True))
 
 
 def _tangent(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from castile import _core
 from castile.descriptors._input import Chunk, DescriptorInput
-from castile.descriptors.jacobian import Jacobian, JacobianGroup, MemoryEstimate
+from castile.descriptors.jacobian import Jacobian, JacobianGroup, MemoryEstimate, StrainGroup
 from castile.progress import track
 from castile.structures import IntArray
 
 __all__ = ["JacobianBuilder"]
 
+# Row, frame and atom of a block in the layout of its chunk, in a copy of that, and joined; and which block it is.
+_INDEX_BYTES = 3 * 3 * 8 + 2 * 8
+_CSR_INDEX_BYTES = 4
 
-_INDEX_BYTES = 2 * 3 * 8  # row, frame and atom of a block, in its chunk and joined
+
+# Whether blocks have all columns of their rows, species of what moves, and the channels that the rows see.
+_Key: TypeAlias = "tuple[bool, int, tuple[int, ...]]"
+
+
+class _Part:
+    """Values of the same columns that the chunks fill one behind the other."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.n_columns = 0
+        self.indices: list[tuple[IntArray, ...]] = []
+        self.values: npt.NDArray[Any]
+        self.filled = 0
+
+    def count(self, n: int, n_columns: int) -> None:
+        self.n += n
+        self.n_columns = n_columns
+
+    def allocate(self, axes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.values = np.empty((self.n, *axes, self.n_columns), dtype)
+
+    def take(self, *indices: IntArray) -> npt.NDArray[Any]:
+        """Return the next values to fill, whose places the indices tell."""
+        self.indices.append(indices)
+        self.filled += len(indices[0])
+        return self.values[self.filled - len(indices[0]) : self.filled]
+
+    def joined_indices(self) -> tuple[IntArray, ...]:
+        return tuple(np.concatenate(part) for part in zip(*self.indices, strict=True))
 
 
 class JacobianBuilder:
@@ -24,72 +58,90 @@ class JacobianBuilder:
     Rows come in order, so a chunk's blocks are a contiguous part of each group.
     """
 
-    def __init__(self, core: Any, given: DescriptorInput, dtype: str, strain: bool) -> None:
+    def __init__(self, core: Any, given: DescriptorInput, dtype: str, strain: bool, sparse: bool) -> None:
         self._core = core
         self._given = given
         self._dtype = np.dtype(dtype)
         self._strain = strain
-        self._parts: list[tuple[int, Chunk, _core.JacobianLayout]] = [
-            (rows, chunk, core.jacobian_layout(*chunk.arguments)) for rows, chunk in given.chunks()
+        self._sparse = sparse
+        self._layouts: list[tuple[int, Chunk, _core.JacobianLayout]] = [
+            (rows, chunk, core.jacobian_layout(*chunk.arguments, sparse)) for rows, chunk in given.chunks()
         ]
-        first = self._parts[0][2]
-        self._groups = range(first.n_groups)
-        self._n_columns = [first.n_columns(group) for group in self._groups]
-        self._n_blocks = [sum(layout.n_blocks(group) for _, _, layout in self._parts) for group in self._groups]
+        # Chunks number their groups and sets by themselves; these keys tell which are the same.
+        self._blocks: dict[_Key, _Part] = {}
+        self._sets: dict[tuple[int, ...], _Part] = {}
+        for _, _, layout in self._layouts:
+            for channels, n_columns, rows in layout.sets:
+                self._sets.setdefault(channels, _Part()).count(len(rows), n_columns)
+            for key, (*_, n_columns, row, _, _) in _keyed_groups(layout):
+                self._blocks.setdefault(key, _Part()).count(len(row), n_columns)
 
     def estimate(self) -> MemoryEstimate:
         """Return the bytes of what :meth:`build` makes."""
         size = self._dtype.itemsize
-        features = self._given.n_rows * self._core.n_features * size
-        blocks = sum(3 * n * width * size for n, width in zip(self._n_blocks, self._n_columns, strict=True))
-        indices = _INDEX_BYTES * sum(self._n_blocks)
-        return MemoryEstimate(features, blocks, 9 * features if self._strain else 0, indices)
+        stored = sum(part.n * part.n_columns for part in self._sets.values())
+        n_blocks = sum(part.n for part in self._blocks.values())
+        return MemoryEstimate(
+            features=stored * (size + _CSR_INDEX_BYTES if self._sparse else size),
+            jacobian=3 * size * sum(part.n * part.n_columns for part in self._blocks.values()),
+            strain=9 * size * stored if self._strain else 0,
+            indices=_INDEX_BYTES * n_blocks,
+        )
 
     def build(self, progress: bool) -> Jacobian:
         """Allocate and compute all values."""
+        for part in self._blocks.values():
+            part.allocate((3,), self._dtype)
+        for part in self._sets.values() if self._strain else ():
+            part.allocate((3, 3), self._dtype)
+        pieces = ((rows, (chunk, layout)) for rows, chunk, layout in self._layouts)
+        for chunk, layout in track(pieces, self._given.n_rows, "Jacobian", progress):
+            self._fill(chunk, layout)
         given = self._given
-        shapes = [(n, 3, width) for n, width in zip(self._n_blocks, self._n_columns, strict=True)]
-        values = [np.empty(shape, self._dtype) for shape in shapes]
+        n_species = len(given.species)
+        return Jacobian(
+            [self._group(key) for key in sorted(self._blocks) if key[1] < n_species],
+            self._strain_groups() if self._strain else None,
+            given.n_rows,
+            self._core.n_features,
+            given.structures.atom_offsets,
+            [self._group_of_points(key) for key in sorted(self._blocks) if key[1] == n_species],
+        )
+
+    def _fill(self, chunk: Chunk, layout: _core.JacobianLayout) -> None:
+        first_row, first_frame = chunk.rows.start, chunk.frames.start
+        values = [
+            self._blocks[key].take(row + first_row, frame + first_frame, atom)
+            for key, (*_, row, frame, atom) in _keyed_groups(layout)
+        ]
         strain = None
         if self._strain:
-            strain = np.empty((given.n_rows, 3, 3, self._core.n_features), self._dtype)
-        where: list[list[tuple[Any, Any, Any]]] = [[] for _ in self._groups]
-        filled = [0] * len(self._groups)
-        for chunk, layout in track(
-            ((rows, (chunk, layout)) for rows, chunk, layout in self._parts), given.n_rows, "Jacobian", progress
-        ):
-            ends = [filled[group] + layout.n_blocks(group) for group in self._groups]
-            parts = [values[group][filled[group] : ends[group]] for group in self._groups]
-            self._core.jacobian(*chunk.arguments, layout, parts, None if strain is None else strain[chunk.rows])
-            for group in self._groups:
-                row, frame, atom = layout.blocks(group)
-                where[group].append((row + chunk.rows.start, frame + chunk.frames.start, atom))
-            filled = ends
-        groups = []
-        points = None
-        for group in self._groups:
-            if self._n_blocks[group] == 0:
-                continue
-            row, frame, atom = (np.concatenate(part) for part in zip(*where[group], strict=True))
-            index = self._parts[0][2].species(group)
-            if index == len(given.species):
-                atom = self._index_as_given(frame, atom)
-                points = JacobianGroup("", self._columns_of(group), values[group], row, frame, atom)
-                continue
-            species = given.species[index]
-            groups.append(JacobianGroup(species, self._columns_of(group), values[group], row, frame, atom))
-        return Jacobian(groups, strain, given.n_rows, self._core.n_features, given.structures.atom_offsets, points)
+            strain = [self._sets[channels].take(rows + first_row) for channels, _, rows in layout.sets]
+        self._core.jacobian(*chunk.arguments, layout, values, strain)
 
-    def _index_as_given(self, frame: IntArray, index: IntArray) -> IntArray:
-        """Return the index of centers among those of their frame in the order in which the user gave them."""
+    def _group(self, key: _Key) -> JacobianGroup:
+        all_columns, species, channels = key
+        columns = self._core.columns(channels, -1 if all_columns else species)
+        part = self._blocks[key]
+        return JacobianGroup(self._given.species[species], columns, part.values, *part.joined_indices())
+
+    def _group_of_points(self, key: _Key) -> JacobianGroup:
+        part = self._blocks[key]
+        row, frame, index = part.joined_indices()
+        # The core has centers in an order of its own.
         order, first = self._given.rows.order, self._given.centers.offsets[frame]
-        return index if order is None else order[first + index] - first
+        as_given = index if order is None else order[first + index] - first
+        return JacobianGroup("", self._core.columns(key[2]), part.values, row, frame, as_given)
 
-    def _columns_of(self, group: int) -> IntArray:
-        for _, _, layout in self._parts:
-            columns = layout.columns(group)
-            if columns is None:
-                return np.arange(self._n_columns[group])
-            if len(columns):
-                return columns
-        raise AssertionError("a group with blocks has columns")
+    def _strain_groups(self) -> list[StrainGroup]:
+        return [
+            StrainGroup(self._core.columns(channels), part.values, *part.joined_indices())
+            for channels, part in sorted(self._sets.items(), key=lambda item: item[0])
+        ]
+
+
+def _keyed_groups(layout: _core.JacobianLayout) -> Iterator[tuple[_Key, tuple[Any, ...]]]:
+    sets = layout.sets
+    for group in layout.groups:
+        species, channel_set, all_columns, *_ = group
+        yield (all_columns, species, sets[channel_set][0]), group

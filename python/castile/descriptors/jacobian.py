@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from castile._memory import format_bytes, require_memory
 
-__all__ = ["Gradients", "Jacobian", "JacobianGroup", "MemoryEstimate"]
+__all__ = ["Gradients", "Jacobian", "JacobianGroup", "MemoryEstimate", "StrainGroup"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -73,37 +75,62 @@ class JacobianGroup:
 
 
 @dataclass(frozen=True, eq=False)
+class StrainGroup:
+    """Derivatives with respect to strain of rows that have the same columns.
+
+    Attributes
+    ----------
+    columns : ndarray of shape (n_k,)
+        Feature columns that are stored; the derivatives of all others are zero.
+    values : ndarray of shape (n, 3, 3, n_k)
+        See :attr:`Jacobian.strain`.
+    row : ndarray of shape (n,)
+        Rows of the feature matrix, ascending.
+    """
+
+    columns: IntArray
+    values: npt.NDArray[Any]
+    row: IntArray
+
+    def __repr__(self) -> str:
+        return (
+            f"<StrainGroup: {len(self.row)} rows, {len(self.columns)} columns, {format_bytes(self.values.nbytes)}>"
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Jacobian:
     """Explicit gradient of a descriptor, block sparse.
 
     Every pair (row, moving atom) with a non-zero derivative has exactly one block, in one of the groups. A
     neighbor of a center can change only the columns of its species; the center itself, the atoms of averaged
-    rows and those of normalized rows can change all columns. So there are one or two groups per species.
+    rows and those of normalized rows can change all columns. So there are one or two groups per species; with
+    ``sparse=True`` as many for each set of species that rows see, whose columns are all that is stored.
 
     Attributes
     ----------
     groups : list of JacobianGroup
-    strain : ndarray of shape (n_rows, 3, 3, n_features) or None
-        Derivative with respect to the symmetric strain; entry xy is half the derivative along a strain that
-        moves xy and yx together.
+    strain_groups : list of StrainGroup, or None
+        Derivatives with respect to strain, if asked for: one group, or with ``sparse=True`` one for each set of
+        species.
     n_rows, n_features : int
     atom_offsets : ndarray of shape (n_frames + 1,)
         The atoms of frame ``f`` are ``atom_offsets[f]:atom_offsets[f + 1]``.
-    centers : JacobianGroup or None
+    center_groups : list of JacobianGroup
         Blocks of centers that are points: their ``species`` is empty, and ``atom`` is the index of the center among
         those of its frame.
     """
 
     groups: list[JacobianGroup]
-    strain: npt.NDArray[Any] | None
+    strain_groups: list[StrainGroup] | None
     n_rows: int
     n_features: int
     atom_offsets: IntArray
-    centers: JacobianGroup | None = None
+    center_groups: list[JacobianGroup] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        strain = "no strain" if self.strain is None else f"strain {self.strain.shape}"
-        parts = self.groups if self.centers is None else [*self.groups, self.centers]
+        strain = "no strain" if self.strain_groups is None else f"strain {(self.n_rows, 3, 3, self.n_features)}"
+        parts = [*self.groups, *self.center_groups]
         groups = "".join(f"\n  {group!r}" for group in parts)
         return (
             f"<Jacobian: {self.n_rows} rows x {self.n_features} features by {int(self.atom_offsets[-1])} atoms, "
@@ -113,9 +140,28 @@ class Jacobian:
     @property
     def nbytes(self) -> int:
         """Bytes of all values."""
-        total = sum(group.values.nbytes for group in self.groups)
-        total += 0 if self.centers is None else self.centers.values.nbytes
-        return total + (0 if self.strain is None else self.strain.nbytes)
+        return sum(values.nbytes for values in self._values())
+
+    @property
+    def strain(self) -> npt.NDArray[Any] | None:
+        """Derivatives with respect to the symmetric strain, (n_rows, 3, 3, n_features), or None.
+
+        Entry xy is half the derivative along a strain that moves xy and yx together. With ``sparse=True`` this makes
+        an array with all zeros; ``strain_groups`` have what is stored.
+
+        Raises
+        ------
+        MemoryLimitError
+            If that does not fit into memory.
+        """
+        if self.strain_groups is None:
+            return None
+        if len(self.strain_groups) == 1 and len(self.strain_groups[0].columns) == self.n_features:
+            return self.strain_groups[0].values
+        dense = self._zeros((self.n_rows, 3, 3, self.n_features), "the dense strain gradient", "J.strain_groups")
+        for group in self.strain_groups:
+            dense[group.row[:, None], :, :, group.columns] = np.moveaxis(group.values, 3, 1)
+        return dense
 
     def to_dense(self) -> npt.NDArray[Any]:
         """Return the Jacobian with all its zeros.
@@ -130,24 +176,62 @@ class Jacobian:
         MemoryLimitError
             If that does not fit into memory.
         """
-        n_atoms = int(self.atom_offsets[-1])
-        dtype = self.groups[0].values.dtype if self.groups else np.dtype(np.float64)
-        shape = (self.n_rows, n_atoms, 3, self.n_features)
-        require_memory(
-            int(np.prod(shape, dtype=object)) * dtype.itemsize,
-            "the dense Jacobian",
-            "work with J.groups, or with vjp and jvp, which never form it",
-        )
-        dense = np.zeros(shape, dtype=dtype)
+        shape = (self.n_rows, int(self.atom_offsets[-1]), 3, self.n_features)
+        dense = self._zeros(shape, "the dense Jacobian", "J.groups or J.to_sparse()")
         for group in self.groups:
             atom = self.atom_offsets[group.frame] + group.atom
             if len(group.columns) == self.n_features:
                 dense[group.row, atom] = group.values
             else:
-                blocks = np.zeros((len(group.row), 3, self.n_features), dtype=dtype)
-                blocks[:, :, group.columns] = group.values
-                dense[group.row, atom] = blocks
+                dense[group.row[:, None], atom[:, None], :, group.columns] = np.moveaxis(group.values, 2, 1)
         return dense
+
+    def to_sparse(self) -> sp.csr_array:
+        """Return the Jacobian as one sparse matrix.
+
+        Returns
+        -------
+        scipy.sparse.csr_array of shape (n_rows * n_features, 3 * n_atoms)
+            Features of all rows, row by row, against the coordinates of all frames' atoms:
+            ``J.to_sparse() @ positions_dot.ravel()`` is ``jvp``, flattened. Without centers that are points.
+
+        Raises
+        ------
+        MemoryLimitError
+            If that does not fit into memory.
+        """
+        shape = (self.n_rows * self.n_features, 3 * int(self.atom_offsets[-1]))
+        index_type = np.int32 if max(shape) < 2**31 else np.int64
+        n_stored = sum(group.values.size for group in self.groups)
+        # As coordinates first, then in rows.
+        n_bytes = 2 * n_stored * (2 * np.dtype(index_type).itemsize + self._dtype.itemsize)
+        require_memory(n_bytes, "the sparse Jacobian", "work with J.groups, or with vjp and jvp, which never form it")
+        values, rows, columns = (np.empty(n_stored, kind) for kind in (self._dtype, index_type, index_type))
+        start = 0
+        for group in self.groups:
+            own = slice(start, start + group.values.size)
+            coordinates = 3 * (self.atom_offsets[group.frame] + group.atom)[:, None] + np.arange(3)
+            features = group.row[:, None] * self.n_features + group.columns
+            values[own] = group.values.ravel()
+            rows[own] = np.broadcast_to(features[:, None, :], group.values.shape).ravel()
+            columns[own] = np.broadcast_to(coordinates[:, :, None], group.values.shape).ravel()
+            start = own.stop
+        return sp.csr_array(sp.coo_array((values, (rows, columns)), shape=shape))
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return next((values.dtype for values in self._values()), np.dtype(np.float64))
+
+    def _values(self) -> Iterator[npt.NDArray[Any]]:
+        for group in (*self.groups, *self.center_groups):
+            yield group.values
+        for part in self.strain_groups or ():
+            yield part.values
+
+    def _zeros(self, shape: tuple[int, ...], what: str, instead: str) -> npt.NDArray[Any]:
+        n_bytes = int(np.prod(shape, dtype=object)) * self._dtype.itemsize
+        require_memory(n_bytes, what, f"work with {instead}, or with vjp and jvp, which never form it")
+        return np.zeros(shape, dtype=self._dtype)
 
 
 @dataclass(frozen=True)
@@ -157,7 +241,7 @@ class MemoryEstimate:
     Attributes
     ----------
     features : int
-        The dense feature matrix.
+        The feature matrix, dense or, with ``sparse=True``, in CSR form.
     jacobian : int
         All blocks of the explicit Jacobian.
     strain : int

@@ -43,11 +43,41 @@ struct SparseRows {
   std::vector<T> values;
 };
 
+/// Rows of features, (n_rows, n_features), or some of their entries as in scipy's CSR; a view.
+template <typename T>
+struct FeatureRows {
+  const T* values;
+  const std::int64_t* row_offsets = nullptr;  ///< (n_rows + 1); null: `values` holds whole rows
+  const std::int32_t* columns = nullptr;
+
+  /// The row as it stands, or null if it has to be copied.
+  const T* dense_row(std::int64_t row, std::int64_t n_features) const {
+    return row_offsets == nullptr ? values + row * n_features : nullptr;
+  }
+  void copy_row(std::int64_t row, std::int64_t n_features, std::vector<T>& out) const {
+    if (row_offsets == nullptr) {
+      out.assign(values + row * n_features, values + (row + 1) * n_features);
+      return;
+    }
+    out.assign(static_cast<std::size_t>(n_features), T(0));
+    for (std::int64_t k = row_offsets[row]; k < row_offsets[row + 1]; ++k) {
+      out[static_cast<std::size_t>(columns[k])] += values[k];
+    }
+  }
+};
+
+/// How fast everything moves.
+struct Rates {
+  const double* velocities;        ///< (n_atoms_total, 3)
+  const double* strain;            ///< (n_frames, 3, 3); its symmetric part counts
+  const double* point_velocities;  ///< (n_centers, 3), read for centers that are points; null: they stand still
+};
+
 /// Blocks of an explicit Jacobian that share a moving species and a set of columns.
 struct JacobianGroup {
-  std::int32_t species;               ///< of the moving atom; n_species for centers that are points
-  bool all_columns;                   ///< then `columns` is left empty
-  std::vector<std::int64_t> columns;  ///< ascending
+  std::int32_t species;      ///< of the moving atom; n_species for centers that are points
+  std::int64_t channel_set;  ///< that the rows see
+  bool all_columns;          ///< that rows with these channels have; otherwise those that the species touches
   std::int64_t n_columns;
   std::vector<std::int64_t> row;  ///< per block: row of the feature matrix
   std::vector<std::int64_t> frame;
@@ -55,11 +85,25 @@ struct JacobianGroup {
   std::int64_t n_blocks() const { return static_cast<std::int64_t>(row.size()); }
 };
 
+/// Rows of an explicit Jacobian that have the same columns.
+struct ChannelSet {
+  std::vector<std::int32_t> channels;  ///< that the rows can see, ascending
+  std::int64_t n_columns;
+  std::vector<std::int64_t> rows;  ///< ascending
+};
+
 /// Where every block of an explicit Jacobian goes; made before any memory for values is taken.
 struct JacobianLayout {
+  struct Block {
+    std::int64_t group;
+    std::int64_t index;  ///< in the group
+  };
+  std::vector<ChannelSet> sets;
   std::vector<JacobianGroup> groups;
-  /// (n_rows, n_groups): first block of each row in each group.
-  std::vector<std::int64_t> first_block;
+  std::vector<std::int64_t> set_of_row;     ///< (n_rows)
+  std::vector<std::int64_t> index_in_set;   ///< (n_rows)
+  std::vector<std::int64_t> block_offsets;  ///< (n_rows + 1): blocks of row r
+  std::vector<Block> blocks;
 };
 
 /// A descriptor made of a density expansion, a head and optional averaging and normalisation, with all its
@@ -91,19 +135,26 @@ class DensityDescriptor {
 
   /// Adds dE/dpositions (n_atoms_total, 3), dE/dpoints (n_centers, 3; zero for atoms; may be null) and dE/dstrain
   /// (n_frames, 3, 3; symmetric) from dE/dfeatures.
-  void vjp(const Structures& structures, const Centers& centers, const T* grad_features, double* grad_positions,
-           double* grad_points, double* grad_strain) const;
+  void vjp(const Structures& structures, const Centers& centers, const FeatureRows<T>& grad_features,
+           double* grad_positions, double* grad_points, double* grad_strain) const;
 
-  /// Derivative of the features along velocities of the atoms (n_atoms_total, 3), of the centers that are points
-  /// (n_centers, 3; null: they stand still) and strain rates (n_frames, 3, 3; symmetric).
-  void jvp(const Structures& structures, const Centers& centers, const double* velocities,
-           const double* point_velocities, const double* strain, T* features_dot) const;
+  /// Derivative of the features (n_rows, n_features).
+  void jvp(const Structures& structures, const Centers& centers, const Rates& rates, T* features_dot) const;
 
-  JacobianLayout jacobian_layout(const Structures& structures, const Centers& centers) const;
+  /// The same without the columns of absent channels.
+  SparseRows<T> jvp_sparse(const Structures& structures, const Centers& centers, const Rates& rates) const;
 
-  /// Fills values[group] (n_blocks, 3, n_columns) and, unless null, strain (n_rows, 3, 3, n_features).
+  /// With `sparse`, rows have the columns of the channels that they can see, as in `transform_sparse`.
+  JacobianLayout jacobian_layout(const Structures& structures, const Centers& centers, bool sparse) const;
+
+  /// Columns of the feature matrix that rows with these channels have; those that a change of one of the channels
+  /// can touch, if `touched_by` is its index among them.
+  std::vector<std::int64_t> columns(const std::vector<std::int32_t>& channels, int touched_by = -1) const;
+
+  /// Fills values[group] (n_blocks, 3, n_columns) and, unless it is empty, strain[set] (n_rows of the set, 3, 3,
+  /// n_columns).
   void jacobian(const Structures& structures, const Centers& centers, const JacobianLayout& layout,
-                const std::vector<T*>& values, T* strain) const;
+                const std::vector<T*>& values, const std::vector<T*>& strain) const;
 
  private:
   class Batch;
@@ -112,6 +163,8 @@ class DensityDescriptor {
   class AveragedJacobian;
   struct BlockGradients;
   struct RowCotangents;
+  struct RowSpace;
+  struct RowSpaces;
   struct SparseRow {
     std::vector<ColumnRange> ranges;
     std::vector<T> values;
@@ -119,17 +172,31 @@ class DensityDescriptor {
 
   Batch make_batch(const Structures& structures, const Centers& centers) const;
   bool averages() const { return parameters_.average != Average::off; }
-  /// Coefficients of zero in all channels.
-  Coefficients<T> all_channels() const;
+  /// The columns of rows that see all channels, or some of them.
+  RowSpace whole_space() const;
+  RowSpace space_of(std::vector<std::int32_t> channels) const;
+  RowSpaces whole_spaces() const;
+  /// Of averaged rows, which see what is in their frame.
+  RowSpaces spaces_of_frames(const Batch& batch) const;
+  /// Coefficients of zero in the channels of a row.
+  Coefficients<T> zero_coefficients(const RowSpace& space) const;
+  std::int64_t n_coefficients(const RowSpace& space) const;
   /// Calls finish(worker, row, mean) with the mean coefficients (inner) or features (outer) of every row.
   template <typename Finish>
-  void for_each_mean(const Batch& batch, const Finish& finish) const;
-  void keep_columns(T* row, const std::vector<std::int32_t>& channels, SparseRow& kept) const;
-  std::vector<std::int32_t> channels_of_frame(const Batch& batch, std::int64_t frame) const;
+  void for_each_mean(const Batch& batch, const RowSpaces& spaces, const Finish& finish) const;
+  /// The raw row of a mean; kept by the worker or the mean.
+  const T* mean_row(Worker& worker, const RowSpace& space, const std::vector<T>& mean) const;
+  std::vector<std::vector<std::int64_t>> moving_with_centers(const Batch& batch) const;
+  static std::vector<std::int32_t> species_among(const Batch& batch, std::int64_t frame,
+                                                 const std::vector<std::int64_t>& ids);
   static SparseRows<T> join_rows(std::vector<SparseRow>& rows);
-  RowCotangents split_averages(const Batch& batch, const T* grad_features) const;
+  RowCotangents split_averages(const Batch& batch, const FeatureRows<T>& grad_features) const;
   void center_cotangent(Worker& worker, const Batch& batch, std::int64_t row, std::int64_t frame, std::int64_t center,
-                        const T* grad_features, const RowCotangents& cotangents) const;
+                        const FeatureRows<T>& grad_features, const RowCotangents& cotangents) const;
+  /// Calls write(row, space, derivative) for every row; `space_of_center` tells the space where rows are centers.
+  template <typename SpaceOf, typename Write>
+  void differentiate_rows(const Batch& batch, const Rates& rates, const RowSpaces& spaces,
+                          const SpaceOf& space_of_center, const Write& write) const;
   void scatter(const Batch& batch, const std::vector<BlockGradients>& gradients, std::int64_t first_block,
                double* grad_positions, double* grad_points, double* grad_strain) const;
 
@@ -137,6 +204,7 @@ class DensityDescriptor {
   DensityExpansion<T> expansion_;
   ChannelMixing<T> mixing_;
   std::unique_ptr<FeatureHead<T>> head_;
+  std::vector<std::unique_ptr<FeatureHead<T>>> narrow_heads_;  ///< for 0, 1, ... channels; empty if rows have no fewer
 };
 
 }  // namespace castile
