@@ -288,7 +288,9 @@ def save_features(
         Its parameters are stored as JSON, its column names as ``feature_names``.
     jacobian : Jacobian, optional
         Stored as ``jacobian_species`` (one entry per group), for group ``k`` the arrays ``jacobian_k_columns``,
-        ``_values``, ``_row``, ``_frame`` and ``_atom``, ``jacobian_atom_offsets``, and ``jacobian_strain``.
+        ``_values``, ``_row``, ``_frame`` and ``_atom``, ``jacobian_atom_offsets``, and for strain group ``k``, of
+        which dense rows have one, ``jacobian_strain_k_columns``, ``_values`` and ``_row``. The species of blocks of
+        centers that are points is empty.
     overwrite : bool
         Whether a file of that name may be replaced.
 
@@ -345,8 +347,9 @@ def _plain(value: Any) -> Any:
 
 def _jacobian_arrays(jacobian: Jacobian) -> dict[str, Any]:
     arrays: dict[str, Any] = {"jacobian_atom_offsets": jacobian.atom_offsets}
-    arrays["jacobian_species"] = np.array([group.species for group in jacobian.groups], dtype="U2")
-    for k, group in enumerate(jacobian.groups):
+    groups = [*jacobian.groups, *jacobian.center_groups]
+    arrays["jacobian_species"] = np.array([group.species for group in groups], dtype="U2")
+    for k, group in enumerate(groups):
         for name in _BLOCK_ARRAYS:
             arrays[f"jacobian_{k}_{name}"] = getattr(group, name)
     for k, part in enumerate(jacobian.strain_groups or []):
@@ -414,5 +417,13 @@ def _feature_file(file: Any) -> FeatureFile:
             StrainGroup(*(file[f"jacobian_strain_{k}_{name}"] for name in _STRAIN_ARRAYS)) for k in range(n_strain)
         ]
         n_rows, n_features = features.shape
-        jacobian = Jacobian(groups, strain or None, n_rows, n_features, file["jacobian_atom_offsets"])
+        of_points = [group for group in groups if not group.species]
+        jacobian = Jacobian(
+            groups[: len(groups) - len(of_points)],
+            strain or None,
+            n_rows,
+            n_features,
+            file["jacobian_atom_offsets"],
+            of_points,
+        )
     return FeatureFile(features, samples, file["feature_names"], json.loads(str(file["descriptor"])), jacobian)

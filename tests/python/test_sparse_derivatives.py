@@ -138,12 +138,16 @@ def test_points_have_sparse_derivatives(frames):
             assert not np.delete(expected.values[same], group.columns, axis=1).any()
 
 
-def test_a_sparse_jacobian_is_written_and_read(tmp_path, frames):
+def test_a_sparse_jacobian_of_atoms_and_points_is_written_and_read(tmp_path, frames):
     soap = make(castile.SOAP, sparse=True)
-    J = soap.jacobian(frames)
-    save_features(tmp_path / "x.npz", soap.transform(frames), soap.samples(frames), soap, J)
+    centers = [np.array([[0.1, 0.2, 0.3]]) if k % 2 else np.arange(len(atoms)) for k, atoms in enumerate(frames)]
+    J = soap.jacobian(frames, centers)
+    save_features(tmp_path / "x.npz", soap.transform(frames, centers), soap.samples(frames, centers), soap, J)
     found = load_features(tmp_path / "x.npz").jacobian
     assert len(found.strain_groups) == len(J.strain_groups)
+    assert len(found.center_groups) == len(J.center_groups) > 0
+    for group, expected in zip(found.center_groups, J.center_groups, strict=True):
+        assert np.array_equal(group.values, expected.values)
     assert np.array_equal(found.to_dense(), J.to_dense())
     assert np.array_equal(found.strain, J.strain)
 

@@ -64,7 +64,8 @@ _PARAMETERS = """
         place of a matrix lets ``fit`` find as many mixtures by ``"method": "svd"`` or ``"cur"``.
         ``{"tensor_reduced": n, "seed": 0}``: n products of random mixtures for each degree.
     sparse : bool
-        Return a scipy.sparse.csr_array without the columns of species that a row does not see.
+        Return a scipy.sparse.csr_array without the columns of species that a row does not see; ``jvp`` and
+        ``jacobian`` leave these out, too.
     dtype : {"float64", "float32"}
         Precision of the features and of the kernels that make them.
     accuracy : float
