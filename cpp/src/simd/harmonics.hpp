@@ -5,6 +5,7 @@
 
 #include "castile/math/spherical_harmonics.hpp"
 #include "simd/kernels.hpp"
+#include "simd/tiles.hpp"
 #include "simd/vector.hpp"
 
 namespace castile::simd {
@@ -35,9 +36,9 @@ template <typename T>
 constexpr HarmonicFactors<T> harmonic_factors = make_harmonic_factors<T>();
 
 /// P_l^m for m <= l <= l_max in a triangle, and the powers c_m, s_m; index with [] through the functions.
-template <typename T>
+template <typename T, int N>
 struct MonicHarmonics {
-  using V = Vector<T, lanes<T>>;
+  using V = Vector<T, N>;
   V legendre_[(largest_l_max + 1) * (largest_l_max + 2) / 2];
   V c[largest_l_max + 1];
   V s[largest_l_max + 1];
@@ -45,7 +46,7 @@ struct MonicHarmonics {
   const V& legendre(int l, int m) const { return legendre_[l * (l + 1) / 2 + m]; }
 
   MonicHarmonics(int l_max, V x, V y, V z) {
-    c[0] = broadcast<lanes<T>>(T(1));
+    c[0] = broadcast<N>(T(1));
     s[0] = V{};
     for (int m = 0; m < l_max; ++m) {
       c[m + 1] = x * c[m] - y * s[m];
@@ -67,20 +68,21 @@ struct MonicHarmonics {
 template <typename T>
 void harmonics(int l_max, const NeighborBlocks<T>& neighbors, T* Y) {
   constexpr int W = lanes<T>;
-  using V = Vector<T, W>;
-  for (std::int64_t block = 0; block < neighbors.n_blocks; ++block) {
-    const V x = load<W>(neighbors.x + block * W);
-    const V y = load<W>(neighbors.y + block * W);
-    const V z = load<W>(neighbors.z + block * W);
-    T* out = Y + block * n_lm(l_max) * W;
-    V c = broadcast<W>(T(1));
+  constexpr int N = native_lanes<T>;
+  using V = Vector<T, N>;
+  for (std::int64_t j = 0; j < neighbors.n_blocks * W; j += N) {
+    const V x = load<N>(neighbors.x + j);
+    const V y = load<N>(neighbors.y + j);
+    const V z = load<N>(neighbors.z + j);
+    T* out = Y + j / W * n_lm(l_max) * W + j % W;
+    V c = broadcast<N>(T(1));
     V s{};
     for (int m = 0; m <= l_max; ++m) {
       V previous{};
-      V current = broadcast<W>(T(1));
+      V current = broadcast<N>(T(1));
       for (int l = m; l <= l_max; ++l) {
-        store<W>(out + lm_index(l, m) * W, V(current * c));
-        if (m > 0) store<W>(out + lm_index(l, -m) * W, V(current * s));
+        store<N>(out + lm_index(l, m) * W, V(current * c));
+        if (m > 0) store<N>(out + lm_index(l, -m) * W, V(current * s));
         const V next = z * current - harmonic_factors<T>.recurrence[l][m] * previous;
         previous = current;
         current = next;
@@ -97,22 +99,23 @@ void harmonics(int l_max, const NeighborBlocks<T>& neighbors, T* Y) {
 template <typename T>
 void harmonics_gradients(int l_max, const NeighborBlocks<T>& neighbors, T* dY) {
   constexpr int W = lanes<T>;
-  using V = Vector<T, W>;
+  constexpr int N = native_lanes<T>;
+  using V = Vector<T, N>;
   const auto& factors = harmonic_factors<T>;
-  for (std::int64_t block = 0; block < neighbors.n_blocks; ++block) {
-    const V x = load<W>(neighbors.x + block * W);
-    const V y = load<W>(neighbors.y + block * W);
-    const V z = load<W>(neighbors.z + block * W);
-    const V inverse = load<W>(neighbors.inverse_distance + block * W);
-    const MonicHarmonics<T> Y(l_max, x, y, z);
-    T* out_x = dY + block * 3 * n_lm(l_max) * W;
+  for (std::int64_t j = 0; j < neighbors.n_blocks * W; j += N) {
+    const V x = load<N>(neighbors.x + j);
+    const V y = load<N>(neighbors.y + j);
+    const V z = load<N>(neighbors.z + j);
+    const V inverse = load<N>(neighbors.inverse_distance + j);
+    const MonicHarmonics<T, N> Y(l_max, x, y, z);
+    T* out_x = dY + j / W * 3 * n_lm(l_max) * W + j % W;
     T* out_y = out_x + n_lm(l_max) * W;
     T* out_z = out_y + n_lm(l_max) * W;
     const auto put = [&](int l, int m, V value, V gradient_x, V gradient_y, V gradient_z) {
       const V radial = static_cast<T>(l) * value;
-      store<W>(out_x + lm_index(l, m) * W, V(inverse * (gradient_x - x * radial)));
-      store<W>(out_y + lm_index(l, m) * W, V(inverse * (gradient_y - y * radial)));
-      store<W>(out_z + lm_index(l, m) * W, V(inverse * (gradient_z - z * radial)));
+      store<N>(out_x + lm_index(l, m) * W, V(inverse * (gradient_x - x * radial)));
+      store<N>(out_y + lm_index(l, m) * W, V(inverse * (gradient_y - y * radial)));
+      store<N>(out_z + lm_index(l, m) * W, V(inverse * (gradient_z - z * radial)));
     };
     for (int l = 0; l <= l_max; ++l) {
       for (int m = 0; m <= l; ++m) {

@@ -55,15 +55,14 @@ struct ContractRadial {
   }
 };
 
-/// Adjoint of the monic harmonics and of the radial direction.
-template <typename T>
-[[gnu::always_inline]] inline void pair_vector_gradient(int l_max, Vector<T, lanes<T>> x, Vector<T, lanes<T>> y,
-                                                        Vector<T, lanes<T>> z, Vector<T, lanes<T>> inverse_distance,
-                                                        const T* g, const T* dg, T* f) {
+/// Adjoint of the monic harmonics and of the radial direction, for N neighbors of a block.
+template <int N, typename T>
+[[gnu::always_inline]] inline void pair_vector_gradient(int l_max, Vector<T, N> x, Vector<T, N> y, Vector<T, N> z,
+                                                        Vector<T, N> inverse_distance, const T* g, const T* dg, T* f) {
   constexpr int W = lanes<T>;
-  using V = Vector<T, W>;
+  using V = Vector<T, N>;
   const auto& factors = harmonic_factors<T>;
-  const MonicHarmonics<T> Y(l_max, x, y, z);
+  const MonicHarmonics<T, N> Y(l_max, x, y, z);
   V t_x{}, t_y{}, t_z{}, t_xy{}, radial_part{};
   for (int m = 0; m <= l_max; ++m) {
     const V c = Y.c[m];
@@ -71,10 +70,10 @@ template <typename T>
     V a{}, b{};  // adjoints of c_m and s_m
     for (int l = m; l <= l_max; ++l) {
       const V p = Y.legendre(l, m);
-      const V g_cos = load<W>(g + lm_index(l, m) * W);
-      const V g_sin = m > 0 ? load<W>(g + lm_index(l, -m) * W) : V{};
-      const V d_cos = load<W>(dg + lm_index(l, m) * W);
-      const V d_sin = m > 0 ? load<W>(dg + lm_index(l, -m) * W) : V{};
+      const V g_cos = load<N>(g + lm_index(l, m) * W);
+      const V g_sin = m > 0 ? load<N>(g + lm_index(l, -m) * W) : V{};
+      const V d_cos = load<N>(dg + lm_index(l, m) * W);
+      const V d_sin = m > 0 ? load<N>(dg + lm_index(l, -m) * W) : V{};
       radial_part += p * (d_cos * c + d_sin * s);
       a += p * g_cos;
       b += p * g_sin;
@@ -91,9 +90,9 @@ template <typename T>
   t_y = inverse_distance * (t_y + y * t_xy);
   t_z = inverse_distance * t_z;
   const V along = radial_part - (x * t_x + y * t_y + z * t_z);
-  store<W>(f, V(t_x + x * along));
-  store<W>(f + W, V(t_y + y * along));
-  store<W>(f + 2 * W, V(t_z + z * along));
+  store<N>(f, V(t_x + x * along));
+  store<N>(f + W, V(t_y + y * along));
+  store<N>(f + 2 * W, V(t_z + z * along));
 }
 
 template <typename T>
@@ -117,10 +116,11 @@ void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBl
     for (int lane = 0; lane < W; lane += N) {
       const ContractRadial<T, N> contract{grad_c, g_stride, R + lane, dR + lane, g + lane, dg + lane, table.n_padded};
       for_degree_groups<max_accumulators / 2>(contract, l_max);
+      const std::int64_t j = first + lane;
+      pair_vector_gradient<N, T>(l_max, load<N>(neighbors.x + j), load<N>(neighbors.y + j), load<N>(neighbors.z + j),
+                                 load<N>(neighbors.inverse_distance + j), g + lane, dg + lane,
+                                 f + block * 3 * W + lane);
     }
-    pair_vector_gradient<T>(l_max, load<W>(neighbors.x + first), load<W>(neighbors.y + first),
-                            load<W>(neighbors.z + first), load<W>(neighbors.inverse_distance + first), g, dg,
-                            f + block * 3 * W);
   }
   end_kernel();
 }
