@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
+import tempfile
 import warnings
 import zipfile
 import zlib
@@ -37,6 +39,7 @@ __all__ = [
     "save_features",
 ]
 
+_COMPRESSED = (".gz", ".bz2", ".xz")  # as ASE has them
 _FORMAT_VERSION = 1
 _BLOCK_ARRAYS = ("columns", "values", "row", "frame", "atom")
 _STRAIN_ARRAYS = ("columns", "values", "row")
@@ -85,7 +88,6 @@ def read_frames(path: str | os.PathLike[str], index: str = ":", format: str | No
         if index == ":":
             raise FileReadError(f"{path} holds no structures; check that the file is complete, or {_FORMAT_HINT}")
         raise InputError(f"index {index!r} selects no structure of {path}; ':' selects all")
-    _warn_if_cut(path, frames)
     return frames
 
 
@@ -114,19 +116,36 @@ def _check_input(path: Path) -> None:
         raise FileReadError(f"{path} is empty (0 bytes); was it written completely?")
 
 
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """Give a plain file to read: in a compressed one, ASE goes back for every frame and unpacks all again."""
+    if path.suffix not in _COMPRESSED:
+        yield path
+        return
+    from ase.io.formats import open_with_compression
+
+    with tempfile.TemporaryDirectory(prefix="castile-") as folder:
+        plain = Path(folder) / path.stem
+        with open_with_compression(str(path), "rb") as packed, plain.open("wb") as file:
+            shutil.copyfileobj(packed, file, 1 << 20)
+        yield plain
+
+
 def _read_with_ase(path: Path, wanted: slice, format: str | None) -> list[Atoms]:
     from ase.io import iread
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
     name = format
     try:
-        name = format or filetype(str(path))
-        if name not in ioformats or not ioformats[name].can_read:
-            raise UnknownFileTypeError(name)
-        # Formats that hold one structure do not take an index.
-        single = ioformats[name].single
-        frames = iread(str(path), slice(None) if single else wanted, name, do_not_split_by_at_sign=True)
-        return list(frames)[wanted] if single else list(frames)
+        with _unpacked(path) as plain:
+            name = format or filetype(str(plain))
+            if name not in ioformats or not ioformats[name].can_read:
+                raise UnknownFileTypeError(name)
+            # Formats that hold one structure do not take an index.
+            single = ioformats[name].single
+            frames = list(iread(str(plain), slice(None) if single else wanted, name, do_not_split_by_at_sign=True))
+            _warn_if_cut(path, plain, len(frames))
+            return frames[wanted] if single else frames
     except UnknownFileTypeError as error:
         what = f"ASE reads no format {format!r}" if format else "ASE does not know its format"
         raise FileReadError(f"cannot read {path}: {what}; {_FORMAT_HINT}") from error
@@ -142,16 +161,16 @@ def _read_with_ase(path: Path, wanted: slice, format: str | None) -> list[Atoms]
         ) from error
 
 
-def _warn_if_cut(path: Path, frames: list[Atoms]) -> None:
-    if path.suffix not in (".xyz", ".extxyz") or not path.is_file():
+def _warn_if_cut(path: Path, plain: Path, n_frames: int) -> None:
+    if n_frames == 0 or plain.suffix not in (".xyz", ".extxyz") or not plain.is_file():
         return
-    with path.open("rb") as file:
+    with plain.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         if file.read(1) not in b"\r\n":
             warnings.warn(
                 f"{path} does not end with a newline: if it was cut off, the last number of the last of its "
-                f"{len(frames)} frames is wrong",
-                stacklevel=3,
+                f"{n_frames} frames is wrong",
+                stacklevel=4,
             )
 
 

@@ -131,12 +131,33 @@ def test_an_index_that_selects_nothing_is_an_error(tmp_path, frames):
         read_frames(tmp_path / "a.xyz", "10:20")
 
 
-def test_an_xyz_file_that_ends_within_a_line_is_suspicious(tmp_path, frames):
+@pytest.mark.parametrize("pack", [None, gzip.compress])
+def test_an_xyz_file_that_ends_within_a_line_is_suspicious(tmp_path, frames, pack):
     path = tmp_path / "a.xyz"
     ase.io.write(path, frames)
-    path.write_bytes(path.read_bytes()[:-3])
-    with pytest.warns(UserWarning, match="does not end with a newline"):
+    content = path.read_bytes()[:-3]
+    path = path.with_suffix(".xyz.gz") if pack else path
+    path.write_bytes(pack(content) if pack else content)
+    with pytest.warns(UserWarning, match=rf"{path.name} does not end with a newline") as warned:
         assert len(read_frames(path)) == 5
+    assert warned[0].filename == __file__
+
+
+def test_a_compressed_file_is_unpacked_once(tmp_path, frames, monkeypatch):
+    ase.io.write(tmp_path / "a.xyz", frames)
+    path = tmp_path / "a.xyz.gz"
+    path.write_bytes(gzip.compress((tmp_path / "a.xyz").read_bytes()))
+    opened = []
+
+    def counted(self, *arguments, **keywords):
+        opened.append(arguments)
+        original(self, *arguments, **keywords)
+
+    original = gzip.GzipFile.__init__
+    monkeypatch.setattr(gzip.GzipFile, "__init__", counted)
+    monkeypatch.setattr(gzip.GzipFile, "rewind", None)
+    assert len(read_frames(path)) == 5
+    assert len(opened) == 1
 
 
 # ---------------------------------------------------------------------- writing
