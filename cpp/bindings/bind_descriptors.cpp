@@ -237,7 +237,7 @@ class DescriptorHandle {
                               const std::optional<Array<std::int64_t>>& row_offsets) const {
     if (!columns || !row_offsets) {
       check_shape(values, "cotangent", {n_rows, n_features()});
-      return {values.data()};
+      return {values.data(), n_features()};
     }
     check_shape(*row_offsets, "cotangent offsets", {n_rows + 1});
     check_ascending(*row_offsets, "cotangent offsets");
@@ -248,7 +248,7 @@ class DescriptorHandle {
         throw std::invalid_argument("cotangent columns must lie between 0 and n_features - 1");
       }
     }
-    return {values.data(), row_offsets->data(), columns->data()};
+    return {values.data(), n_features(), row_offsets->data(), columns->data()};
   }
 
   static Rates checked_rates(const StructuresHandle& structures, const CentersHandle& handle,

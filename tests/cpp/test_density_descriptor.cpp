@@ -260,8 +260,8 @@ struct Results {
   Gradients vjp(const std::vector<T>& cotangent) const {
     Gradients result{std::vector<double>(frames.n_coordinates(), 0.0), std::vector<double>(frames.cells.size(), 0.0)};
     double* points = frames.points.empty() ? nullptr : result.positions.data() + frames.positions.size();
-    descriptor.vjp(frames.view(), frames.centers(), {cotangent.data()}, result.positions.data(), points,
-                   result.strain.data());
+    descriptor.vjp(frames.view(), frames.centers(), {cotangent.data(), descriptor.n_features()},
+                   result.positions.data(), points, result.strain.data());
     return result;
   }
   /// The same, the cotangent given without its zeros.
@@ -278,7 +278,8 @@ struct Results {
     }
     Gradients result{std::vector<double>(frames.n_coordinates(), 0.0), std::vector<double>(frames.cells.size(), 0.0)};
     double* points = frames.points.empty() ? nullptr : result.positions.data() + frames.positions.size();
-    descriptor.vjp(frames.view(), frames.centers(), {rows.values.data(), rows.row_offsets.data(), rows.columns.data()},
+    descriptor.vjp(frames.view(), frames.centers(),
+                   {rows.values.data(), descriptor.n_features(), rows.row_offsets.data(), rows.columns.data()},
                    result.positions.data(), points, result.strain.data());
     return result;
   }

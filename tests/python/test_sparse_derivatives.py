@@ -152,6 +152,22 @@ def test_a_sparse_jacobian_of_atoms_and_points_is_written_and_read(tmp_path, fra
     assert np.array_equal(found.strain, J.strain)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("average", ["off", "outer"])
+def test_a_sparse_cotangent_may_have_columns_in_any_order_twice_or_that_no_row_sees(average, normalize, frames):
+    soap = make(castile.SOAP, average=average, normalize=normalize, sparse=True)
+    shape = soap.transform(frames).shape
+    rng = np.random.default_rng(0)
+    rows, columns = rng.integers(0, shape[0], 20000), rng.integers(0, shape[1], 20000)
+    order = np.argsort(rows, kind="stable")
+    parts = rng.normal(size=20000), columns[order], np.searchsorted(rows[order], np.arange(shape[0] + 1))
+    cotangent = sp.csr_array(parts, shape=shape)
+    assert not cotangent.has_canonical_format
+    g, expected = soap.vjp(frames, cotangent), soap.vjp(frames, cotangent.toarray())
+    assert_close(g.positions, expected.positions, 1e-12)
+    assert_close(g.strain, expected.strain, 1e-12)
+
+
 @pytest.mark.parametrize("average", ["off", "inner"])
 def test_sparse_results_have_the_same_bits_on_any_number_of_threads(average, frames):
     soap = make(castile.SOAP, average=average, sparse=True, normalize=True)

@@ -94,7 +94,7 @@ typename DensityDescriptor<T>::RowCotangents DensityDescriptor<T>::split_average
   const auto split = [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
     const auto n_centers = static_cast<T>(std::max<std::int64_t>(batch.row_size(row), 1));
     std::vector<T>& cotangent = cotangents.rows[static_cast<std::size_t>(row)];
-    grad_features.copy_row(row, size, cotangent);
+    grad_features.copy_row(row, {{0, size}}, cotangent);
     for (T& value : cotangent) value /= n_centers;
     const bool inner = parameters_.average == Average::inner;
     if (inner) {
@@ -124,7 +124,6 @@ template <typename T>
 void DensityDescriptor<T>::center_cotangent(Worker& worker, const Batch& batch, std::int64_t row, std::int64_t frame,
                                             std::int64_t center, const FeatureRows<T>& grad_features,
                                             const RowCotangents& cotangents) const {
-  const std::int64_t size = n_features();
   worker.find_pairs(batch, frame, center);
   worker.make_environment(batch, frame, center);
   if (parameters_.average == Average::inner) {
@@ -138,21 +137,28 @@ void DensityDescriptor<T>::center_cotangent(Worker& worker, const Batch& batch, 
     return;
   }
   worker.expand_environment();
+  // A sparse cotangent has what the center sees, and is not made longer.
+  RowSpace space = cotangents.spaces.spaces.front();
   const T* grad_row =
-      averages() ? cotangents.rows[static_cast<std::size_t>(row)].data() : grad_features.dense_row(center, size);
-  if (grad_row == nullptr || (parameters_.normalize && !averages())) {
-    grad_features.copy_row(center, size, worker.row_dot);
+      averages() ? cotangents.rows[static_cast<std::size_t>(row)].data() : grad_features.dense_row(center);
+  if (grad_row == nullptr) {
+    space = space_of(worker.c().channels);
+    space.relabel(worker.c());
+  }
+  const bool normalizes = parameters_.normalize && !averages();
+  if (grad_row == nullptr || normalizes) {
+    grad_features.copy_row(center, head_->columns_of_channels(space.channels), worker.row_dot);
     grad_row = worker.row_dot.data();
   }
-  if (parameters_.normalize && !averages()) {
-    const double length = worker.unit_row(cotangents.spaces.spaces.front(), worker.c());
-    project_tangent(worker.row.data(), length, size, worker.row_dot.data());
+  if (normalizes) {
+    const double length = worker.unit_row(space, worker.c());
+    project_tangent(worker.row.data(), length, space.size(), worker.row_dot.data());
   }
   if (mixing_.mixes()) {
     head_->vjp(worker.mixed_c, grad_row, worker.grad_mixed, worker.head_scratch);
     mixing_.apply_adjoint(worker.grad_mixed, worker.species_c, worker.grad_c);
   } else {
-    head_->vjp(worker.species_c, grad_row, worker.grad_c, worker.head_scratch);
+    space.head->vjp(worker.species_c, grad_row, worker.grad_c, worker.head_scratch);
   }
 }
 

@@ -171,9 +171,8 @@ template <typename T>
 SparseRows<T> DensityDescriptor<T>::transform_sparse(const Structures& structures, const Centers& centers) const {
   std::vector<SparseRow> rows(static_cast<std::size_t>(n_rows(structures, centers)));
   const Batch batch = make_batch(structures, centers);
-  const auto keep = [&](const RowSpace& space, const T* row, SparseRow& kept) {
+  const auto finish = [&](const RowSpace& space, SparseRow& kept) {
     kept.ranges = head_->columns_of_channels(space.channels);
-    kept.values.assign(row, row + space.size());
     if (parameters_.normalize) normalize_row(kept.values.data(), space.size());
   };
   if (!averages()) {
@@ -181,13 +180,19 @@ SparseRows<T> DensityDescriptor<T>::transform_sparse(const Structures& structure
       worker.expand(batch, block.frame, center);
       const RowSpace space = space_of(worker.c().channels);
       space.relabel(worker.c());
-      keep(space, worker.forward(space, worker.c()), rows[static_cast<std::size_t>(center)]);
+      SparseRow& kept = rows[static_cast<std::size_t>(center)];
+      kept.values.resize(static_cast<std::size_t>(space.size()));
+      space.head->forward(worker.c(), kept.values.data(), worker.head_scratch);
+      finish(space, kept);
     });
     return join_rows(rows);
   }
   const RowSpaces spaces = spaces_of_frames(batch);
   for_each_mean(batch, spaces, [&](Worker& worker, std::int64_t row, const std::vector<T>& mean) {
-    keep(spaces[row], mean_row(worker, spaces[row], mean), rows[static_cast<std::size_t>(row)]);
+    SparseRow& kept = rows[static_cast<std::size_t>(row)];
+    const T* raw = mean_row(worker, spaces[row], mean);
+    kept.values.assign(raw, raw + spaces[row].size());
+    finish(spaces[row], kept);
   });
   return join_rows(rows);
 }

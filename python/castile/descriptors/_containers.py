@@ -47,6 +47,9 @@ def stack_sparse(parts: list[Any], n_rows: int, n_features: int, dtype: str) -> 
     for values, _, row_offsets in parts:
         offsets.append((row_offsets[1:] + stored).astype(index_type))
         stored += len(values)
-    values = np.concatenate([np.zeros(0, dtype), *(part[0] for part in parts)])
-    columns = np.concatenate([np.zeros(0, index_type), *(part[1] for part in parts)]).astype(index_type, copy=False)
+    if len(parts) == 1:  # which needs no copy
+        values, columns = parts[0][0], parts[0][1].astype(index_type, copy=False)
+    else:
+        values = np.concatenate([np.zeros(0, dtype), *(part[0] for part in parts)])
+        columns = np.concatenate([np.zeros(0, index_type), *(part[1] for part in parts)]).astype(index_type, copy=False)
     return sp.csr_array((values, columns, np.concatenate(offsets)), shape=(n_rows, n_features))

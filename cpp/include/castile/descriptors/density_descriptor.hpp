@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -47,21 +48,36 @@ struct SparseRows {
 template <typename T>
 struct FeatureRows {
   const T* values;
+  std::int64_t n_features;
   const std::int64_t* row_offsets = nullptr;  ///< (n_rows + 1); null: `values` holds whole rows
   const std::int32_t* columns = nullptr;
 
   /// The row as it stands, or null if it has to be copied.
-  const T* dense_row(std::int64_t row, std::int64_t n_features) const {
-    return row_offsets == nullptr ? values + row * n_features : nullptr;
-  }
-  void copy_row(std::int64_t row, std::int64_t n_features, std::vector<T>& out) const {
+  const T* dense_row(std::int64_t row) const { return row_offsets == nullptr ? values + row * n_features : nullptr; }
+
+  /// The columns of some ranges, ascending; of a sparse row, whatever else it has is left out.
+  void copy_row(std::int64_t row, const std::vector<ColumnRange>& ranges, std::vector<T>& out) const {
+    out.clear();
     if (row_offsets == nullptr) {
-      out.assign(values + row * n_features, values + (row + 1) * n_features);
+      for (const ColumnRange range : ranges) {
+        const T* first = values + row * n_features + range.first;
+        out.insert(out.end(), first, first + range.size);
+      }
       return;
     }
-    out.assign(static_cast<std::size_t>(n_features), T(0));
+    std::int64_t size = 0;
+    for (const ColumnRange range : ranges) size += range.size;
+    out.assign(static_cast<std::size_t>(size), T(0));
+    auto range = ranges.begin();
+    std::int64_t start = 0;  // of the range in `out`
     for (std::int64_t k = row_offsets[row]; k < row_offsets[row + 1]; ++k) {
-      out[static_cast<std::size_t>(columns[k])] += values[k];
+      if (k > row_offsets[row] && columns[k] < columns[k - 1]) {  // seldom: rows are mostly in order
+        range = ranges.begin();
+        start = 0;
+      }
+      for (; range != ranges.end() && columns[k] >= range->first + range->size; ++range) start += range->size;
+      if (range == ranges.end() || columns[k] < range->first) continue;
+      out[static_cast<std::size_t>(start + columns[k] - range->first)] += values[k];
     }
   }
 };
