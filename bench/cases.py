@@ -1,6 +1,6 @@
 """The workloads of all benchmarks: structures and parameters, full size and tiny (for CI)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
 
-__all__ = ["CASES", "Case", "parameters_for", "silicon"]
+__all__ = ["CASES", "Case", "alloy", "parameters_for", "silicon"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,16 @@ def small_cells(n_frames: int) -> list[Atoms]:
     return frames
 
 
+def alloy(n_cells: int, species: Sequence[str], seed: int = 0) -> Atoms:
+    """Return a rattled face-centered crystal of 4 n³ sites, which the species share at random, about equally."""
+    atoms = bulk("Cu", cubic=True) * (n_cells, n_cells, n_cells)
+    order = np.random.default_rng(seed).permutation(len(atoms))
+    atoms.symbols[:] = [species[k % len(species)] for k in order]
+    atoms.rattle(0.1, seed=seed)
+    return atoms
+
+
+_TWELVE = ("Al", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zr", "Nb", "Mo")
 _USUAL = {"cutoff": 5.0, "n_max": 8, "l_max": 6, "sigma": 0.4}
 
 CASES = {
@@ -98,6 +108,11 @@ CASES = {
         lambda tiny: water(2 if tiny else 6),
         ("H", "O"),
         {"cutoff": 6.0, "n_max": 9, "l_max": 9, "sigma": 0.4},
+    ),
+    "alloy_500": Case(
+        lambda tiny: [alloy(2 if tiny else 5, _TWELVE)],
+        _TWELVE,
+        {"cutoff": 5.0, "n_max": 6, "l_max": 4, "sigma": 0.4},
     ),
     "frames_1000x8": Case(lambda tiny: small_cells(5 if tiny else 1000), ("Si",), _USUAL),
 }
