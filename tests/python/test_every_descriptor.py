@@ -12,6 +12,19 @@ from checks import assert_close, assert_gradients_agree
 from directional import Batch, Derivatives, assert_derivatives_agree, assert_same_derivatives
 from named_structures import CUTOFF, CUTOFF_WIDTH, STRUCTURES, frames_of_five_species, several_frames
 from options import EDGES, FIXED, VALUES, make_descriptor, varied
+from pairwise import (
+    CENTERS,
+    CLASSES,
+    FACTORS,
+    all_pairs,
+    cases_with_all_triples,
+    label,
+    make_centers,
+    make_frames,
+    pairs_of,
+    pairwise_cases,
+    without,
+)
 from threadpoolctl import threadpool_limits
 
 import castile
@@ -44,28 +57,9 @@ PRODUCTS = {
 }
 # These say how results are stored, not what they are: the others' results must be those of the first, bit for bit.
 STORAGE = ["sparse"]
-FRAMES = [*STRUCTURES, "several"]
-CENTERS = ["all", "indices", "species"]
-FACTORS = {
-    "descriptor": [cls.__name__ for cls in DESCRIPTORS],
-    "frames": FRAMES,
-    "centers": CENTERS,
-    **VALUES,
-}
-CLASSES = {cls.__name__: cls for cls in DESCRIPTORS}
-
-
-def make_frames(name):
-    return several_frames() if name == "several" else [STRUCTURES[name]()]
-
-
-def make_centers(choice, frames):
-    """Centers per frame: all; every other atom, backwards; the atoms of the species that is found first."""
-    if choice == "all":
-        return None
-    if choice == "indices":
-        return [np.arange(len(atoms))[::-2] for atoms in frames]
-    return [[frames[0].get_chemical_symbols()[0]]] * len(frames)
+# Of the product of all factors at once; every triple of values is in it.
+SAMPLE_PARTS, CASES_PER_PART = 12, 100
+PAIRWISE = pairwise_cases(FACTORS)
 
 
 def check(case):
@@ -74,55 +68,9 @@ def check(case):
     assert_gradients_agree(descriptor.fit(frames), frames, make_centers(case["centers"], frames))
 
 
-def pairs_of(case):
-    """All pairs ((factor, value), (factor, value)) that a case covers."""
-    return set(itertools.combinations(((name, case[name]) for name in FACTORS), 2))
-
-
-def all_pairs():
-    pairs = set()
-    for (a, a_values), (b, b_values) in itertools.combinations(FACTORS.items(), 2):
-        pairs |= {((a, x), (b, y)) for x in a_values for y in b_values}
-    return pairs
-
-
-def touching(new, case):
-    """The pairs that a new (factor, value) makes with a case, in both orders."""
-    return {pair for old in case.items() for pair in ((new, old), (old, new))}
-
-
-def pairwise_cases():
-    """Greedy and without chance: each case starts from a pair that is still missing and then takes, factor by
-    factor, the value that adds most missing pairs."""
-    order = sorted(all_pairs(), key=repr)
-    missing = set(order)
-    cases = []
-    while missing:
-        case = dict(next(pair for pair in order if pair in missing))
-        for name, values in FACTORS.items():
-            if name in case:
-                continue
-
-            # Among equals, turn through the values, so that all are used about as often.
-            turned = values[len(cases) % len(values) :] + values[: len(cases) % len(values)]
-            gains = [len(missing & touching((name, value), case)) for value in turned]
-            case[name] = turned[gains.index(max(gains))]
-        case = {name: case[name] for name in FACTORS}
-        missing -= pairs_of(case)
-        cases.append(case)
-    return cases
-
-
-PAIRWISE = pairwise_cases()
-
-
-def label(case):
-    return "-".join(str(value) for value in case.values())
-
-
 def test_the_cases_cover_all_pairs_of_options():
     covered = set().union(*(pairs_of(case) for case in PAIRWISE))
-    assert covered == all_pairs()
+    assert covered == all_pairs(FACTORS)
 
 
 @pytest.mark.parametrize("cls", DESCRIPTORS)
@@ -256,6 +204,12 @@ def workers():
         yield pool
 
 
+def fail_with(failures):
+    failures = list(failures)
+    if failures:
+        pytest.fail(f"{len(failures)} cases, the first of them:\n" + "\n".join(failures[:50]), pytrace=False)
+
+
 @pytest.mark.parametrize("names", PRODUCTS)
 @pytest.mark.parametrize("cls", DESCRIPTORS)
 def test_the_parts_make_the_full_product(cls, names):
@@ -308,6 +262,28 @@ def test_the_full_product_would_name_exactly_the_cases_that_are_wrong(method, mo
     ],
 )
 def test_gradients_agree_for_the_full_product_of_options(cls, names, split, workers):
-    failures = list(itertools.chain(*workers.map(failures_of, cases_by_tables(cls, names, split))))
-    if failures:
-        pytest.fail(f"{len(failures)} cases, the first of them:\n" + "\n".join(failures[:50]), pytrace=False)
+    fail_with(itertools.chain(*workers.map(failures_of, cases_by_tables(cls, names, split))))
+
+
+# ---------------------------------------------------------------- a sample of the product of all factors
+
+
+@functools.cache
+def sample():
+    return cases_with_all_triples(without("frames"), SAMPLE_PARTS * CASES_PER_PART)
+
+
+@pytest.mark.slow
+def test_the_sample_holds_every_triple_of_options():
+    factors = without("frames")
+    found = set().union(*(itertools.combinations(case.items(), 3) for case in sample()))
+    assert len(sample()) == len(set(map(label, sample())))
+    for names in itertools.combinations(factors, 3):
+        for values in itertools.product(*(factors[name] for name in names)):
+            assert tuple(zip(names, values, strict=True)) in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(SAMPLE_PARTS))
+def test_gradients_agree_for_a_sample_of_all_options_together(part, workers):
+    fail_with(itertools.chain(*workers.map(failures_of, ([case] for case in sample()[part::SAMPLE_PARTS]))))
