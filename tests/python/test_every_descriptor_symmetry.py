@@ -191,6 +191,26 @@ def test_rows_and_gradients_turn_with_the_structure_and_do_not_depend_on_how_it_
     assert_symmetric(make_descriptor(CLASSES[case["descriptor"]], case, frames).fit(frames), case["centers"])
 
 
+def make_later_results_wrong(monkeypatch, method, factor):
+    """Scale the second half of the rows, or of the atoms' gradients."""
+    right = getattr(castile.SOAP, method)
+
+    def wrong(self, *args, **kwargs):
+        result = right(self, *args, **kwargs)
+        values = result.positions if method == "vjp" else result
+        values[len(values) // 2 :] *= factor
+        return result
+
+    monkeypatch.setattr(castile.SOAP, method, wrong)
+
+
+@pytest.mark.parametrize("method", ["transform", "vjp"])
+def test_a_billionth_would_be_seen(method, monkeypatch):
+    make_later_results_wrong(monkeypatch, method, 1 + 1e-9)
+    with pytest.raises(AssertionError, match="error"):
+        assert_symmetric(castile.SOAP(CUTOFF, 3, 2).fit(motions()[0].frames), "all")
+
+
 # ---------------------------------------------------------------- smoothness
 
 # Of values and slopes across an edge, per Å and relative to the largest slope. The second derivative of f_c reaches
@@ -351,11 +371,8 @@ def assert_same_results(found, expected, what):
     assert not different, f"{what}: {different}"
 
 
-@pytest.mark.parametrize("case", pairwise_cases(BITS), ids=label)
-def test_bits_depend_neither_on_threads_nor_on_the_other_frames(case):
-    frames = frames_of_several_blocks()
-    descriptor = make_descriptor(CLASSES[case["descriptor"]], case, frames).fit(frames).set_params(dtype=case["dtype"])
-    arguments = Arguments.of(descriptor, frames, case["centers"])
+def assert_same_bits_always(descriptor, frames, choice):
+    arguments = Arguments.of(descriptor, frames, choice)
     with castile.threads(1):
         expected = list(results_by_frame(descriptor, arguments))
     for n_threads in (2, 4):
@@ -365,3 +382,18 @@ def test_bits_depend_neither_on_threads_nor_on_the_other_frames(case):
     for frame, (rows, atoms, joint) in enumerate(expected):
         ((_, _, alone),) = results_by_frame(descriptor, arguments.of_frame(frame, rows, atoms))
         assert_same_results(alone, joint, f"alone, frame {frame}")
+
+
+@pytest.mark.parametrize("case", pairwise_cases(BITS), ids=label)
+def test_bits_depend_neither_on_threads_nor_on_the_other_frames(case):
+    frames = frames_of_several_blocks()
+    descriptor = make_descriptor(CLASSES[case["descriptor"]], case, frames).fit(frames)
+    assert_same_bits_always(descriptor.set_params(dtype=case["dtype"]), frames, case["centers"])
+
+
+@pytest.mark.parametrize("method", ["transform", "vjp", "jvp"])
+def test_a_last_bit_would_be_seen(method, monkeypatch):
+    make_later_results_wrong(monkeypatch, method, 1 + np.finfo(float).eps)
+    frames = frames_of_several_blocks()
+    with pytest.raises(AssertionError, match="alone"):
+        assert_same_bits_always(castile.SOAP(CUTOFF, 3, 2).fit(frames), frames, "all")
