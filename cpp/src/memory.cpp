@@ -13,6 +13,7 @@ namespace castile {
 namespace {
 
 constexpr double unchecked_bytes = 64.0 * 1024 * 1024;
+constexpr double usable = 0.9;  // the rest is for what grows beside a request, here and in other processes
 constexpr double unlimited = std::numeric_limits<double>::infinity();
 
 /// The number after `key` in a file of "key value" lines, or -1.
@@ -94,7 +95,7 @@ std::string gibibytes(double bytes) {
 double available_memory() {
   const double kibibytes = value_in_file("/proc/meminfo", "MemAvailable:");
   const double machine = kibibytes >= 0.0 ? kibibytes * 1024.0 : physical_memory();
-  return std::min(machine, available_in_groups());
+  return usable * std::min(machine, available_in_groups());
 }
 
 void require_memory(double bytes, const std::string& what, const std::string& remedy) {

@@ -283,12 +283,12 @@ def test_what_stops_the_writing_leaves_no_file(tmp_path, monkeypatch, file, erro
 
 
 def test_a_result_too_large_for_the_memory_is_refused_with_its_size(tmp_path, monkeypatch, file):
-    monkeypatch.setattr("castile._memory._core.available_memory", lambda: 10_000)
     monkeypatch.setattr("castile._memory._ALWAYS_FITS", 0)
-    for options in ([], ["--gradients"]):
+    for options, available, what in ([], 10_000, "feature matrix"), (["--gradients"], 1_000_000, "the Jacobian"):
+        monkeypatch.setattr("castile._memory._core.available_memory", lambda available=available: available)
         status, text = run("describe", file, "-o", tmp_path / "out.npz", *options)
         assert status == 1
-        assert re.search(r"would take [\d.]+ [KMG]iB, but only 9.8 KiB of memory", text)
+        assert re.search(rf"{what}\s+would\s+take\s+[\d.]+\s+[KMG]iB,\s+but\s+only\s+[\d.]+ KiB\s+of\s+memory", text)
 
 
 def test_warnings_are_one_line(tmp_path, file):

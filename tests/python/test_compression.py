@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from checks import assert_close, assert_gradients_agree
 from named_structures import STRUCTURES, several_frames
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import castile
 
@@ -210,6 +211,21 @@ def test_compressions_that_cannot_be_are_refused(options, message, frames):
 def test_products_are_refused_where_there_are_none(compression, frames):
     with pytest.raises(castile.InputError, match="none of"):
         castile.SphericalExpansion(**OPTIONS, compression=compression).fit(frames)
+
+
+@pytest.mark.parametrize("options", [{"n_primitives": 5}, {"compression": {"species": 2}}], ids=str)
+def test_learning_keeps_blas_on_one_thread_whose_bits_are_the_same_everywhere(options, frames, monkeypatch):
+    used = []
+
+    def eigh(*arguments, **named):
+        used.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        return plain_eigh(*arguments, **named)
+
+    plain_eigh = np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", eigh)
+    with threadpool_limits(2, user_api="blas"):
+        castile.SOAP(**OPTIONS, **options).fit(frames)
+    assert set(used) == {1}
 
 
 @pytest.mark.parametrize("options", [{"n_primitives": 5}, {"compression": {"species": 2}}], ids=str)

@@ -95,6 +95,16 @@ def test_large_sizes_keep_the_documented_bounds(sigma, cutoff, n_max, l_max, rad
     assert_single_precision_within_bounds(soap.fit(frames), frames)
 
 
+@pytest.mark.parametrize("n_points", [1001, 4001, 16001, 64001])
+def test_fine_tables_of_ones_own_keep_the_documented_bounds(n_points):
+    def functions(r):
+        return np.cos(r[:, None] * [0.3, 0.5, 0.7])
+
+    basis = castile.TabulatedBasis.from_function(functions, 4.0, n_points, "R")
+    frames = [STRUCTURES["tiny_cell"](), STRUCTURES["molecule"]()]
+    assert_single_precision_within_bounds(castile.SOAP(3.4, 3, 2, radial_basis=basis).fit(frames), frames)
+
+
 def test_coordinates_far_from_the_origin_lose_nothing():
     near = STRUCTURES["five_species"]()
     far = near.copy()

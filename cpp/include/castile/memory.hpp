@@ -4,7 +4,7 @@
 
 namespace castile {
 
-/// Bytes that this process can still use: free memory of the machine and, if lower, of its control group.
+/// Bytes that a request may take: most of the free memory of the machine and, if lower, of its control group.
 double available_memory();
 
 /// Throws MemoryLimitExceeded, "<what>, X GiB; available Y GiB; <remedy>", if that many bytes are not at

@@ -6,6 +6,7 @@
 #include <limits>
 #include <sstream>
 #include <stdexcept>
+#include <type_traits>
 
 #include "castile/memory.hpp"
 #include "castile/parallel.hpp"
@@ -22,6 +23,7 @@ constexpr std::int64_t error_samples = 96;
 constexpr double sampling_margin = 0.9;  // the largest error may lie between the samples
 constexpr double uniform_to = 1e-10;     // of a spacing
 constexpr double vanishes_below = 1e-8;  // of the largest value
+constexpr double dense = 8.0;            // breakpoints in a step
 
 /// First guess of the step; measured: cubic 1/32 of the scale gives 3e-9, quintic 1/12 gives 5e-11.
 double first_step(double scale, HermiteForm form, double accuracy) {
@@ -57,6 +59,13 @@ double uniform_spacing(const std::vector<double>& breakpoints) {
   return spacing;
 }
 
+/// The largest divisor of n that is at most `limit`, which is 1 or more.
+std::int64_t divisor_up_to(std::int64_t n, double limit) {
+  auto divisor = static_cast<std::int64_t>(std::min(limit, static_cast<double>(n)));
+  while (n % divisor != 0) --divisor;
+  return divisor;
+}
+
 /// The midpoints of some intervals, and all of those intervals, if any, where the functions have breakpoints.
 std::vector<double> places_to_check(double step, std::int64_t n_intervals, const std::vector<double>& breakpoints) {
   std::vector<double> places;
@@ -64,11 +73,11 @@ std::vector<double> places_to_check(double step, std::int64_t n_intervals, const
   for (std::int64_t sample = 0; sample < n_samples; ++sample) {
     places.push_back((static_cast<double>(sample * n_intervals / n_samples) + 0.5) * step);
   }
-  const double end = static_cast<double>(n_intervals) * step;
   for (const double r : breakpoints) {
-    if (r <= 0.0 || r >= end) continue;
+    const double interval = std::floor(r / step);
+    if (r <= 0.0 || interval >= static_cast<double>(n_intervals)) continue;  // a rounding off the end counts as beyond
     places.push_back(r);
-    for (const double part : {0.25, 0.5, 0.75}) places.push_back((std::floor(r / step) + part) * step);
+    for (const double part : {0.25, 0.5, 0.75}) places.push_back((interval + part) * step);
   }
   return places;
 }
@@ -94,14 +103,23 @@ SplinedBasis<T>::SplinedBasis(const RadialBasis& basis, const PairWeight& weight
   const double order_of_error = breakpoints.empty() ? 2.0 * hermite_orders(form_) : 3.0;
   // Rounding of the entries bounds what any step can reach.
   const double target = std::max(accuracy, 8.0 * static_cast<double>(std::numeric_limits<T>::epsilon()));
-  double step = std::min(first_step(basis.length_scale(), form_, accuracy), end_ / 4.0);
+  // In single precision, differences of close entries lose their digits: of breakpoints that are far denser than the
+  // accuracy needs, some become knots.
+  const bool thins_out = std::is_same_v<T, float> && spacing > 0.0;
+  double step = thins_out ? end_ / 16.0 : std::min(first_step(basis.length_scale(), form_, accuracy), end_ / 4.0);
+  const auto n_spacings = static_cast<std::int64_t>(breakpoints.size()) - 1;
   for (int refinement = 0;; ++refinement) {
-    // A knot at the end of the support, where the functions may have a kink; or one at each breakpoint.
-    step_ = spacing > 0.0 ? spacing : end_ / std::ceil(end_ / step);
+    // A knot at the end of the support, where the functions may have a kink; or at breakpoints.
+    const bool thin = thins_out && step >= dense * spacing && refinement < max_refinements;
+    if (spacing > 0.0) {
+      step_ = spacing * static_cast<double>(thin ? divisor_up_to(n_spacings, step / spacing) : 1);
+    } else {
+      step_ = end_ / std::ceil(end_ / step);
+    }
     tabulate(basis);
     error_ = measure_error(basis);
     if (error_ <= sampling_margin * target) break;
-    if (refinement == max_refinements || spacing > 0.0) {
+    if (refinement == max_refinements || (spacing > 0.0 && !thin)) {
       std::ostringstream message;
       message << "accuracy of " << accuracy << " cannot be reached, only " << error_ << "; ask for less";
       throw std::invalid_argument(message.str());

@@ -208,11 +208,11 @@ def _write(
     chosen = None if centers is None else [centers] * len(frames)
     start = time.perf_counter()
     descriptor.fit(frames)
+    rows = descriptor.transform(frames, chosen, progress=True)
     jacobian = None
-    if gradients:  # first, as this is what may not fit into memory
+    if gradients:  # last, so that what it may take does not count the memory of the rows
         with errors.status("computing gradients"):
             jacobian = descriptor.jacobian(frames, chosen)
-    rows = descriptor.transform(frames, chosen, progress=True)
     seconds = time.perf_counter() - start
     with errors.status(f"writing {path}"):
         samples = descriptor.samples(frames, chosen)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
+from threadpoolctl import threadpool_limits
 
 from castile import _checks, _core
 from castile.descriptors._core_cache import core_descriptor
@@ -132,6 +133,13 @@ def learn(
     """
     if not learns(descriptor):
         return Learned(), {}
+    with threadpool_limits(1, user_api="blas"):  # several threads change bits
+        return _learn(descriptor, structures, species)
+
+
+def _learn(
+    descriptor: Any, structures: StructureArrays, species: tuple[str, ...]
+) -> tuple[Learned, dict[str, FloatArray | float]]:
     compression = descriptor._checked_compression(len(species))
     n_max = _checks.integer("n_max", descriptor.n_max, 1)
     l_max = descriptor._angular_limit()

@@ -25,7 +25,8 @@ struct RadialWeights {
 /// Row k holds, for each derivative order (value, h R', h² R''), the functions (l_max + 1, n_padded) with n
 /// fastest, padded with zeros. Forces computed from it are exact derivatives of the tabulated energy.
 ///
-/// Functions that are cubic polynomials between uniform breakpoints are reproduced exactly, because these become knots.
+/// Functions that are cubic polynomials between uniform breakpoints are reproduced exactly, because these become knots
+/// (in single precision some of them, where they are far more than the accuracy needs).
 /// Other breakpoints cost knots: the error falls with the third power of the step if the second derivative is
 /// continuous there, else with the second.
 template <typename T>
