@@ -5,8 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include "castile/basis/splined_basis.hpp"
 #include "castile/math/spherical_harmonics.hpp"
 #include "kernel_levels.hpp"
 #include "support.hpp"
@@ -63,9 +67,9 @@ struct Inputs {
         n_slots((count_ + lanes<T> - 1) / lanes<T> * lanes<T>),
         table(numbers<T>(11 * orders_ * row_length(), 1)),
         inverse_distance(static_cast<std::size_t>(n_slots), T(1)),
-        weights(numbers<T>(6 * n_slots, 2)),
-        gradient_weights(numbers<T>(6 * n_slots, 3)),
-        derivative_weights(numbers<T>(6 * n_slots, 4)),
+        weights(numbers<T>(2 * orders_ * n_slots, 2)),
+        gradient_weights(numbers<T>(2 * orders_ * n_slots, 3)),
+        derivative_weights(numbers<T>(2 * orders_ * n_slots, 4)),
         row(static_cast<std::size_t>(n_slots), 0) {
     const auto units = castile::test::random_directions(static_cast<std::size_t>(n_slots), 5);
     for (std::size_t k = 0; k < static_cast<std::size_t>(n_slots); ++k) {
@@ -73,8 +77,9 @@ struct Inputs {
       y.push_back(static_cast<T>(units[k][1]));
       z.push_back(static_cast<T>(units[k][2]));
       if (static_cast<std::int64_t>(k) >= count) {
-        for (auto* w : {&weights, &gradient_weights, &derivative_weights})
-          std::fill_n(w->begin() + static_cast<std::ptrdiff_t>(6 * k), 6, T(0));
+        for (auto* w : {&weights, &gradient_weights, &derivative_weights}) {
+          for (int weight = 0; weight < 2 * orders; ++weight) (*w)[weight_index(k, weight)] = T(0);
+        }
         continue;
       }
       inverse_distance[k] = static_cast<T>(0.3 + 0.01 * static_cast<double>(k));
@@ -83,6 +88,10 @@ struct Inputs {
   }
 
   std::int64_t row_length() const { return static_cast<std::int64_t>(l_max + 1) * n_padded; }
+  std::size_t weight_index(std::size_t neighbor, int weight) const {
+    constexpr std::size_t W = lanes<T>;
+    return (neighbor / W * static_cast<std::size_t>(2 * orders) + static_cast<std::size_t>(weight)) * W + neighbor % W;
+  }
   RadialTableView<T> view() const { return {table.data(), row_length(), orders, n_padded}; }
   NeighborBlocks<T> blocks() const {
     return {n_slots / lanes<T>,       x.data(),   y.data(),       z.data(),
@@ -95,7 +104,7 @@ struct Inputs {
     long double sum = 0.0L;
     for (int k = 0; k < 2 * orders; ++k) {
       const std::int64_t knot = static_cast<std::int64_t>(row[neighbor]) * orders + k;
-      sum += static_cast<long double>(w[6 * neighbor + static_cast<std::size_t>(k)]) *
+      sum += static_cast<long double>(w[weight_index(neighbor, k)]) *
              static_cast<long double>(table[static_cast<std::size_t>(knot * row_length() + entry)]);
     }
     return sum;
@@ -120,6 +129,111 @@ TEST_CASE("the table of instruction sets starts with the baseline and holds the 
   CHECK(std::find(built.begin(), built.end(), castile::instruction_set()) != built.end());
   CHECK(&castile::simd::kernels<double>() == kernel_levels<double>().back().kernels);
   CHECK(&castile::simd::kernels<float>() == kernel_levels<float>().back().kernels);
+  CHECK(&castile::simd::geometry_kernels() == castile::test::geometry_kernel_levels().back().kernels);
+}
+
+TEST_CASE("points in a sphere are selected in order, whatever the ranges") {
+  constexpr std::uint32_t n_points = 200;
+  const auto x = numbers<double>(n_points, 1), y = numbers<double>(n_points, 2), z = numbers<double>(n_points, 3);
+  const castile::simd::Sphere sphere{0.1, -0.2, 0.3, 0.6};
+  std::vector<castile::simd::IndexRange> ranges = {{3, 4}, {4, 4}, {5, 13}, {20, 37}, {40, 200}};
+  std::vector<std::uint32_t> expected;
+  for (const auto& range : ranges) {
+    for (std::uint32_t k = range.first; k < range.last; ++k) {
+      const double dx = x[k] - sphere.x, dy = y[k] - sphere.y, dz = z[k] - sphere.z;
+      if (dx * dx + dy * dy + dz * dz < sphere.radius2) expected.push_back(k);
+    }
+  }
+  CHECK(expected.size() > 40);
+  for (const auto& level : castile::test::geometry_kernel_levels()) {
+    CAPTURE(level.name);
+    std::vector<std::uint32_t> index(n_points + castile::simd::selection_slack);
+    std::vector<double> distance2(index.size());
+    const std::uint32_t n =
+        level.kernels->select_close({x.data(), y.data(), z.data()}, ranges.data(),
+                                    static_cast<std::uint32_t>(ranges.size()), sphere, index.data(), distance2.data());
+    index.resize(n);
+    CHECK(index == expected);
+    for (std::uint32_t k = 0; k < n; ++k) {
+      const double dx = x[index[k]] - sphere.x, dy = y[index[k]] - sphere.y, dz = z[index[k]] - sphere.z;
+      CHECK(std::abs(distance2[k] - (dx * dx + dy * dy + dz * dz)) < 1e-15);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("neighbors are weighed as by the table of radial functions", T, double, float) {
+  using castile::SplinedBasis;
+  castile::RadialBasisParameters basis;
+  basis.cutoff = 4.0;
+  basis.n_max = 2;
+  basis.l_max = 1;
+  for (const std::string cutoff_function : {"hard", "cosine", "polynomial"}) {
+    for (const double accuracy : {1e-6, 1e-10}) {
+      for (const std::string density : {"none", "pow"}) {
+        CAPTURE(cutoff_function);
+        castile::PairWeightParameters parameters;
+        parameters.cutoff_function = cutoff_function;
+        parameters.cutoff_width = 1.3;
+        parameters.reach = 3.9;
+        parameters.density_weighting.name = density;
+        parameters.density_weighting.m = 2.5;
+        const castile::PairWeight weight(parameters);
+        const SplinedBasis<double> table(*castile::make_radial_basis(basis), weight, accuracy);
+        std::vector<double> d, x, y, z, u, du;
+        for (int k = 0; k < 45; ++k) d.push_back(1e-5 + 0.09 * k);  // the last ones are beyond the end
+        for (const double near : {2.6 - 1e-12, 2.6, 2.6 + 1e-9, 3.9 - 1e-12, table.step()}) d.push_back(near);
+        const auto count = static_cast<std::int64_t>(d.size());
+        const auto n_slots = static_cast<std::size_t>((count + lanes<T> - 1) / lanes<T> * lanes<T>);
+        d.resize(n_slots, 1.0);
+        const auto units = castile::test::random_directions(n_slots, 5);
+        for (std::size_t k = 0; k < n_slots; ++k) {
+          x.push_back(d[k] * units[k][0]);
+          y.push_back(d[k] * units[k][1]);
+          z.push_back(d[k] * units[k][2]);
+          u.push_back(weight.density_weight(d[k]).value);
+          du.push_back(weight.density_weight(d[k]).derivative);
+        }
+        const auto& f = weight.cutoff_function();
+        const castile::simd::DistanceWeighting weighting{table.step(), castile::hermite_orders(table.form()),
+                                                         table.end(),  static_cast<castile::simd::CutoffKind>(f.kind()),
+                                                         f.cutoff(),   f.width()};
+        const int n_weights = 2 * weighting.orders;
+        const bool weighs = weight.weighs_density();
+        for_each_level<T>([&](const Kernels<T>& kernels) {
+          std::vector<T> ux(n_slots), uy(n_slots), uz(n_slots), inverse(n_slots);
+          std::vector<T> weights(n_slots * 6), slopes(n_slots * 6);
+          std::vector<std::int32_t> row(n_slots);
+          kernels.weigh_neighbors(
+              weighting,
+              {count, x.data(), y.data(), z.data(), d.data(), weighs ? u.data() : nullptr, weighs ? du.data() : nullptr,
+               0.7},
+              {ux.data(), uy.data(), uz.data(), inverse.data(), row.data(), weights.data(), slopes.data()});
+          for (std::size_t k = 0; k < n_slots; ++k) {
+            CAPTURE(d[k]);
+            castile::RadialWeights expected;
+            if (k < static_cast<std::size_t>(count)) {
+              expected = table.weights(d[k]);
+              CHECK(std::abs(static_cast<double>(inverse[k]) * d[k] - 1.0) < 2 * epsilon<T>);
+              const double error = std::abs(static_cast<double>(ux[k]) - units[k][0]) +
+                                   std::abs(static_cast<double>(uy[k]) - units[k][1]) +
+                                   std::abs(static_cast<double>(uz[k]) - units[k][2]);
+              CHECK(error < 4 * epsilon<T>);
+            }
+            CHECK(row[k] == expected.row);
+            for (int w = 0; w < n_weights; ++w) {
+              const std::size_t entry =
+                  (k / lanes<T> * static_cast<std::size_t>(n_weights) + static_cast<std::size_t>(w)) * lanes<T> +
+                  k % lanes<T>;
+              const double scale = std::max(1.0, std::abs(0.7 * expected.derivative[w]));
+              CHECK(std::abs(static_cast<double>(weights[entry]) - 0.7 * expected.value[w]) < 4 * epsilon<T>);
+              CHECK(std::abs(static_cast<double>(slopes[entry]) - 0.7 * expected.derivative[w]) <
+                    4 * epsilon<T> * scale + 1e-13);
+            }
+          }
+        });
+      }
+    }
+  }
 }
 
 TEST_CASE_TEMPLATE("radial: rows are the weighted sum of their knots", T, double, float) {
@@ -142,27 +256,32 @@ TEST_CASE_TEMPLATE("radial: rows are the weighted sum of their knots", T, double
 TEST_CASE_TEMPLATE("accumulate: coefficients grow by the outer products", T, double, float) {
   for_each_level<T>([](const Kernels<T>& kernels) {
     for (const auto& [n_padded, l_max] : sizes<T>()) {
-      for (const std::int64_t count : {1, 21}) {
-        const std::int64_t n_blocks = (count + lanes<T> - 1) / lanes<T>;
+      for (const auto& [count, orders, begins, ends] :
+           {std::tuple{1, 2, false, false}, std::tuple{21, 2, false, true}, std::tuple{21, 3, true, false}}) {
+        const Inputs<T> in(l_max, n_padded, orders, count);
         const std::int64_t stride = n_padded + 8;
-        const auto Y = numbers<T>(n_blocks * n_lm(l_max) * lanes<T>, 11);
-        const auto R = numbers<T>(count * (l_max + 1) * n_padded, 12);
+        const auto Y = numbers<T>(in.n_slots * n_lm(l_max), 11);
+        const auto factors = numbers<T>(n_lm(l_max), 12);
         auto c = numbers<T>(n_lm(l_max) * stride, 13);
+        std::vector<T> scratch(static_cast<std::size_t>(count * in.row_length()));
         std::vector<long double> expected(c.begin(), c.end());
-        for (std::int64_t j = 0; j < count; ++j) {
-          for (int l = 0; l <= l_max; ++l) {
-            for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
-              const auto y = static_cast<std::size_t>((j / lanes<T> * n_lm(l_max) + lm) * lanes<T> + j % lanes<T>);
-              for (int n = 0; n < n_padded; ++n) {
-                const auto r = static_cast<std::size_t>((j * (l_max + 1) + l) * n_padded + n);
-                expected[static_cast<std::size_t>(lm * stride + n)] +=
-                    static_cast<long double>(Y[y]) * static_cast<long double>(R[r]);
+        for (int l = 0; l <= l_max; ++l) {
+          for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
+            for (int n = 0; n < n_padded; ++n) {
+              long double& sum = expected[static_cast<std::size_t>(lm * stride + n)];
+              if (begins) sum = 0.0L;
+              for (std::int64_t j = 0; j < count; ++j) {
+                const auto y = static_cast<std::size_t>((j / lanes<T> * n_lm(l_max) + lm) * lanes<T> + j % lanes<T>);
+                sum += static_cast<long double>(Y[y]) *
+                       in.interpolated(in.weights, static_cast<std::size_t>(j), l * n_padded + n);
               }
+              if (ends) sum *= static_cast<long double>(factors[static_cast<std::size_t>(lm)]);
             }
           }
         }
-        kernels.accumulate(l_max, n_padded, count, Y.data(), R.data(), c.data(), stride);
-        CHECK(relative_difference(c, expected) < 8 * epsilon<T>);
+        kernels.accumulate(l_max, in.view(), {count, in.row.data(), in.weights.data(), Y.data()}, begins,
+                           ends ? factors.data() : nullptr, c.data(), stride, scratch.data());
+        CHECK(relative_difference(c, expected) < 10 * epsilon<T>);
       }
     }
   });
@@ -248,7 +367,7 @@ TEST_CASE_TEMPLATE("small products with any strides", T, double, float) {
   });
 }
 
-TEST_CASE_TEMPLATE("bilinear forms and their adjoint", T, double, float) {
+TEST_CASE_TEMPLATE("bilinear forms, packed spectra and the adjoint", T, double, float) {
   constexpr int vector = static_cast<int>(32 / sizeof(T));
   for_each_level<T>([](const Kernels<T>& kernels) {
     for (int n = 1; n <= 18; ++n) {
@@ -273,6 +392,30 @@ TEST_CASE_TEMPLATE("bilinear forms and their adjoint", T, double, float) {
               }
             }
           }
+        }
+        std::vector<T> weights(static_cast<std::size_t>(l_max + 1));
+        for (std::size_t l = 0; l < weights.size(); ++l)
+          weights[l] = static_cast<T>(1.0 + 0.3 * static_cast<double>(l));
+        for (const bool like : {false, true}) {
+          std::vector<long double> expected;
+          for (std::size_t l = 0; l < weights.size(); ++l) {
+            for (int i = 0; i < n; ++i) {
+              for (int k = like ? i : 0; k < n; ++k) {
+                const std::size_t entry = (l * static_cast<std::size_t>(n) + static_cast<std::size_t>(i)) *
+                                              static_cast<std::size_t>(n_padded) +
+                                          static_cast<std::size_t>(k);
+                const long double factor = like && i == k ? 1.0L : std::sqrt(2.0L);
+                expected.push_back(factor * static_cast<long double>(weights[l]) * expected_forms[entry]);
+              }
+            }
+          }
+          std::vector<T> packed(expected.size() + 2, T(99));
+          kernels.spectrum(l_max, n, like, a.data(), b.data(), stride, weights.data(), packed.data() + 1);
+          CHECK(packed.front() == T(99));
+          CHECK(packed.back() == T(99));
+          packed.erase(packed.begin());
+          packed.pop_back();
+          CHECK(relative_difference(packed, expected) < 10 * epsilon<T>);
         }
         kernels.bilinear_forms(l_max, n, n_padded, a.data(), b.data(), stride, forms.data());
         kernels.bilinear_adjoint(l_max, n, n_padded, W.data(), a.data(), g.data(), stride);

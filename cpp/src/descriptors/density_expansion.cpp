@@ -13,7 +13,6 @@ namespace {
 
 using simd::lanes;
 
-constexpr int weights_stride = max_hermite_weights;
 /// Neighbors that are worked on together, so that their buffers stay in the cache; a multiple of the lanes.
 constexpr std::int64_t chunk_size = expansion_chunk_size;
 /// Closer than this a neighbor has no direction; the limits of value and gradient are used instead.
@@ -55,58 +54,65 @@ simd::RadialTableView<T> table_view(const SplinedBasis<T>& radial) {
   return {radial.data(), radial.row_length(), hermite_orders(radial.form()), radial.n_padded()};
 }
 
+/// Neighbors `start` to `start + count` of a group, `start` a multiple of the lanes.
 template <typename T>
-simd::NeighborBlocks<T> neighbor_blocks(const Environment<T>& e, std::int64_t first, std::int64_t count) {
+simd::NeighborBlocks<T> neighbor_blocks(const Environment<T>& e, const typename Environment<T>::Group& group,
+                                        std::int64_t start, std::int64_t count, const SplinedBasis<T>& radial) {
   const std::int64_t n_blocks = (count + lanes<T> - 1) / lanes<T>;
+  const std::int64_t first = group.first_slot + start;
+  const std::int64_t first_weight = group.first_slot * max_hermite_weights + start * 2 * hermite_orders(radial.form());
+  const auto& gradient_weights = e.gradient_weights.empty() ? e.weights : e.gradient_weights;
   return {n_blocks,
           e.x.data() + first,
           e.y.data() + first,
           e.z.data() + first,
           e.inverse_distance.data() + first,
           e.row.data() + first,
-          e.weights.data() + first * weights_stride,
-          e.gradient_weights.data() + first * weights_stride,
-          e.derivative_weights.data() + first * weights_stride};
+          e.weights.data() + first_weight,
+          gradient_weights.data() + first_weight,
+          e.derivative_weights.data() + first_weight};
 }
 
-template <typename T>
-void reserve(std::vector<T>& buffer, std::int64_t size) {
+template <typename Buffer, typename Size>
+void reserve(Buffer& buffer, Size size) {
   if (buffer.size() < static_cast<std::size_t>(size)) buffer.resize(static_cast<std::size_t>(size));
 }
 
 template <typename T>
-void resize_slots(Environment<T>& e, std::size_t n_slots) {
-  e.pair.assign(n_slots, -1);
-  // Padding: any unit vector, weight zero.
-  e.x.assign(n_slots, T(0));
-  e.y.assign(n_slots, T(0));
-  e.z.assign(n_slots, T(1));
-  e.inverse_distance.assign(n_slots, T(1));
-  e.row.assign(n_slots, 0);
-  for (auto* weights : {&e.weights, &e.gradient_weights, &e.derivative_weights}) {
-    weights->assign(n_slots * weights_stride, T(0));
-  }
+void reserve_slots(std::size_t n_slots, Environment<T>& e, ExpansionScratch<T>& scratch) {
+  reserve(e.pair, n_slots);
+  for (auto* array : {&e.x, &e.y, &e.z, &e.inverse_distance}) reserve(*array, n_slots);
+  reserve(e.row, n_slots);
+  for (auto* weights : {&e.weights, &e.derivative_weights}) reserve(*weights, n_slots * max_hermite_weights);
+  for (auto* array : {&scratch.pair_x, &scratch.pair_y, &scratch.pair_z, &scratch.pair_d}) reserve(*array, n_slots);
 }
 
+simd::DistanceWeighting distance_weighting(const PairWeight& weight, double step, HermiteForm form, double end) {
+  const CutoffFunction& f = weight.cutoff_function();
+  simd::CutoffKind kind = simd::CutoffKind::hard;
+  if (f.kind() == CutoffFunction::Kind::cosine) kind = simd::CutoffKind::cosine;
+  if (f.kind() == CutoffFunction::Kind::polynomial) kind = simd::CutoffKind::polynomial;
+  return {step, hermite_orders(form), end, kind, f.cutoff(), f.width()};
+}
+
+/// A neighbor at the center has no direction. R/r -> R', which l = 1 alone has; with 1/r set to one this is the exact
+/// limit.
 template <typename T>
-void fill_slot(Environment<T>& e, std::size_t slot, const std::array<double, 3>& D, double d,
-               const SplinedBasis<T>& radial, double factor) {
-  const bool has_direction = d >= no_direction_below;
-  const double inverse = has_direction ? 1.0 / d : 1.0;
-  if (has_direction) {
-    e.x[slot] = static_cast<T>(D[0] * inverse);
-    e.y[slot] = static_cast<T>(D[1] * inverse);
-    e.z[slot] = static_cast<T>(D[2] * inverse);
-    e.inverse_distance[slot] = static_cast<T>(inverse);
-  }
-  const RadialWeights w = radial.weights(has_direction ? d : 0.0);
+void put_at_center(const SplinedBasis<T>& radial, double factor, const typename Environment<T>::Group& group,
+                   std::int64_t index, Environment<T>& e) {
+  const auto slot = static_cast<std::size_t>(group.first_slot + index);
+  e.x[slot] = e.y[slot] = T(0);
+  e.z[slot] = e.inverse_distance[slot] = T(1);
+  const RadialWeights w = radial.weights(0.0);
   e.row[slot] = w.row;
-  for (std::size_t k = 0; k < max_hermite_weights; ++k) {
-    const std::size_t entry = slot * weights_stride + k;
+  if (e.gradient_weights.empty()) e.gradient_weights = e.weights;
+  const int n_weights = 2 * hermite_orders(radial.form());
+  const std::int64_t first =
+      group.first_slot * max_hermite_weights + index / lanes<T> * n_weights * lanes<T> + index % lanes<T>;
+  for (int k = 0; k < std::min(n_weights, max_hermite_weights); ++k) {
+    const auto entry = static_cast<std::size_t>(first + k * lanes<T>);
     e.weights[entry] = static_cast<T>(factor * w.value[k]);
-    e.derivative_weights[entry] = static_cast<T>(factor * w.derivative[k]);
-    // At distance zero R/r -> R', which l = 1 alone has; with 1/r set to one this is the exact limit.
-    e.gradient_weights[entry] = has_direction ? e.weights[entry] : e.derivative_weights[entry];
+    e.derivative_weights[entry] = e.gradient_weights[entry] = static_cast<T>(factor * w.derivative[k]);
   }
 }
 
@@ -122,12 +128,18 @@ void gather_velocities(const Environment<T>& e, std::int64_t first, std::int64_t
 
 /// Interpolation weights that give R' (u·dD).
 template <typename T>
-void weights_along(const simd::NeighborBlocks<T>& neighbors, const T* velocity, std::int64_t count, T* weights) {
-  for (std::int64_t k = 0; k < count; ++k) {
-    const T along = neighbors.x[k] * velocity[k] + neighbors.y[k] * velocity[chunk_size + k] +
-                    neighbors.z[k] * velocity[2 * chunk_size + k];
-    for (std::int64_t w = k * weights_stride; w < (k + 1) * weights_stride; ++w) {
-      weights[w] = neighbors.derivative_weights[w] * along;
+void weights_along(const simd::NeighborBlocks<T>& neighbors, int n_weights, const T* velocity, T* weights) {
+  constexpr std::int64_t W = lanes<T>;
+  const T* slopes = neighbors.derivative_weights;
+  for (std::int64_t first = 0; first < neighbors.n_blocks * W; first += W) {
+    std::array<T, W> along;
+    for (std::int64_t k = 0; k < W; ++k) {
+      const std::int64_t j = first + k;
+      along[static_cast<std::size_t>(k)] = neighbors.x[j] * velocity[j] + neighbors.y[j] * velocity[chunk_size + j] +
+                                           neighbors.z[j] * velocity[2 * chunk_size + j];
+    }
+    for (int w = 0; w < n_weights; ++w) {
+      for (const T change : along) *weights++ = *slopes++ * change;
     }
   }
 }
@@ -196,17 +208,17 @@ std::vector<double> DensityExpansion<T>::reaches() const {
   return reaches;
 }
 
+/// Makes the groups and puts the slot of each group's first neighbor into scratch.species_slot; returns how many slots
+/// there are.
 template <typename T>
-void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t first, std::int64_t last,
-                                           const std::int32_t* species, std::int32_t own_species,
-                                           Environment<T>& environment, ExpansionScratch<T>& scratch) const {
+std::size_t DensityExpansion<T>::group_by_species(const PairBuffer& pairs, std::int64_t first, std::int64_t last,
+                                                  const std::int32_t* species, std::int32_t own_species,
+                                                  Environment<T>& environment, ExpansionScratch<T>& scratch) const {
   auto& count = scratch.species_count;
   count.assign(table_of_species_.size(), 0);
-  const auto species_of = [&](std::int64_t pair) {
-    return static_cast<std::size_t>(species[pairs.j[static_cast<std::size_t>(pair)]]);
-  };
-  for (std::int64_t pair = first; pair < last; ++pair) ++count[species_of(pair)];
-
+  for (std::int64_t pair = first; pair < last; ++pair) {
+    ++count[static_cast<std::size_t>(species[pairs.j[static_cast<std::size_t>(pair)]])];
+  }
   const bool has_own_term = own_species >= 0 && parameters_.center_weight != 0.0;
   environment.species.clear();
   environment.groups.clear();
@@ -224,15 +236,71 @@ void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t
     next_slot[static_cast<std::size_t>(s)] = static_cast<std::int64_t>(n_slots);
     n_slots += round_up_to_lanes<T>(n_neighbors);
   }
+  return n_slots;
+}
 
-  resize_slots(environment, n_slots);
+template <typename T>
+void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t first, std::int64_t last,
+                                           const std::int32_t* species, std::int32_t own_species,
+                                           Environment<T>& environment, ExpansionScratch<T>& scratch) const {
+  reserve_slots(group_by_species(pairs, first, last, species, own_species, environment, scratch), environment, scratch);
+  environment.gradient_weights.clear();
   for (std::int64_t pair = first; pair < last; ++pair) {
-    const std::size_t s = species_of(pair);
-    const auto slot = static_cast<std::size_t>(next_slot[s]++);
     const auto index = static_cast<std::size_t>(pair);
+    const auto slot =
+        static_cast<std::size_t>(scratch.species_slot[static_cast<std::size_t>(species[pairs.j[index]])]++);
     environment.pair[slot] = pair - first;
-    fill_slot(environment, slot, pairs.D[index], pairs.d[index], radial(static_cast<std::int32_t>(s)),
-              species_weights_[s]);
+    scratch.pair_x[slot] = pairs.D[index][0];
+    scratch.pair_y[slot] = pairs.D[index][1];
+    scratch.pair_z[slot] = pairs.D[index][2];
+    scratch.pair_d[slot] = pairs.d[index];
+  }
+  for (std::size_t group = 0; group < environment.groups.size(); ++group) weigh_group(environment, group, scratch);
+}
+
+template <typename T>
+void DensityExpansion<T>::weigh_group(Environment<T>& e, std::size_t index, ExpansionScratch<T>& scratch) const {
+  const auto group = e.groups[index];
+  const auto s = static_cast<std::size_t>(e.species[index]);
+  const SplinedBasis<T>& table = radial(e.species[index]);
+  const auto first = static_cast<std::size_t>(group.first_slot);
+  const auto count = static_cast<std::size_t>(group.count);
+  const std::size_t end = first + round_up_to_lanes<T>(group.count);
+  for (std::size_t slot = first + count; slot < end; ++slot) {
+    scratch.pair_x[slot] = scratch.pair_y[slot] = 0.0;
+    scratch.pair_z[slot] = scratch.pair_d[slot] = 1.0;
+  }
+  simd::PairVectors pairs{group.count,
+                          scratch.pair_x.data() + first,
+                          scratch.pair_y.data() + first,
+                          scratch.pair_z.data() + first,
+                          scratch.pair_d.data() + first,
+                          nullptr,
+                          nullptr,
+                          species_weights_[s]};
+  if (table.weight().weighs_density()) {
+    reserve(scratch.density_weight, end);
+    reserve(scratch.density_weight_derivative, end);
+    for (std::size_t slot = first; slot < end; ++slot) {
+      const auto [u, du] = table.weight().density_weight(scratch.pair_d[slot]);
+      scratch.density_weight[slot] = u;
+      scratch.density_weight_derivative[slot] = du;
+    }
+    pairs.density_weight = scratch.density_weight.data() + first;
+    pairs.density_weight_derivative = scratch.density_weight_derivative.data() + first;
+  }
+  const std::size_t first_weight = first * max_hermite_weights;
+  const simd::NeighborArrays<T> out{e.x.data() + first,
+                                    e.y.data() + first,
+                                    e.z.data() + first,
+                                    e.inverse_distance.data() + first,
+                                    e.row.data() + first,
+                                    e.weights.data() + first_weight,
+                                    e.derivative_weights.data() + first_weight};
+  simd::kernels<T>().weigh_neighbors(distance_weighting(table.weight(), table.step(), table.form(), table.end()), pairs,
+                                     out);
+  for (std::int64_t k = 0; k < group.count; ++k) {
+    if (pairs.d[k] < no_direction_below) put_at_center(table, species_weights_[s], group, k, e);
   }
 }
 
@@ -242,14 +310,13 @@ void DensityExpansion<T>::resize_like(const Environment<T>& environment, Coeffic
   c.l_max = l_max();
   c.n_max = n_max();
   c.n_padded = n_padded();
-  c.values.assign(factors_.size() * static_cast<std::size_t>(c.stride()), T(0));
+  c.values.resize(factors_.size() * static_cast<std::size_t>(c.stride()));
 }
 
 template <typename T>
-void DensityExpansion<T>::apply_factors(Coefficients<T>& c) const {
-  const auto stride = static_cast<std::size_t>(c.stride());
-  for (std::size_t lm = 0; lm < factors_.size(); ++lm) {
-    for (std::size_t q = 0; q < stride; ++q) c.values[lm * stride + q] *= factors_[lm];
+void DensityExpansion<T>::clear_channel(int channel, Coefficients<T>& c) const {
+  for (std::int64_t lm = 0; lm < n_lm(l_max()); ++lm) {
+    std::fill_n(c.channel(channel) + lm * c.stride(), c.n_padded, T(0));
   }
 }
 
@@ -261,19 +328,19 @@ void DensityExpansion<T>::expand(const Environment<T>& environment, Coefficients
   reserve(scratch.Y, chunk_size * n_lm(l_max()));
   reserve(scratch.R, chunk_size * row_length());
   for (int channel = 0; channel < c.n_channels(); ++channel) {
-    const auto table = table_view(radial(environment.species[static_cast<std::size_t>(channel)]));
+    const SplinedBasis<T>& table = radial(environment.species[static_cast<std::size_t>(channel)]);
     const auto group = environment.groups[static_cast<std::size_t>(channel)];
+    if (group.count == 0) clear_channel(channel, c);
     for (std::int64_t start = 0; start < group.count; start += chunk_size) {
-      const std::int64_t first = group.first_slot + start;
       const std::int64_t count = std::min(chunk_size, group.count - start);
-      const auto neighbors = neighbor_blocks(environment, first, count);
+      const bool ends = start + count == group.count;
+      const auto neighbors = neighbor_blocks(environment, group, start, count, table);
       kernels.harmonics(l_max(), neighbors, scratch.Y.data());
-      kernels.radial(table, count, neighbors.row, neighbors.weights, scratch.R.data());
-      kernels.accumulate(l_max(), c.n_padded, count, scratch.Y.data(), scratch.R.data(), c.channel(channel),
-                         c.stride());
+      kernels.accumulate(l_max(), table_view(table), {count, neighbors.row, neighbors.weights, scratch.Y.data()},
+                         start == 0, ends ? factors_.data() : nullptr, c.channel(channel), c.stride(),
+                         scratch.R.data());
     }
   }
-  apply_factors(c);
   if (environment.own_channel >= 0) {
     T* own = c.channel(environment.own_channel);
     const T* term =
@@ -293,31 +360,29 @@ void DensityExpansion<T>::expand_jvp(const Environment<T>& environment, const do
   reserve(scratch.Y, chunk_size * harmonics_size);
   reserve(scratch.dY, 3 * chunk_size * harmonics_size);
   reserve(scratch.R, chunk_size * row_length());
-  reserve(scratch.weights, chunk_size * weights_stride);
+  reserve(scratch.weights, chunk_size * max_hermite_weights);
   std::array<T, 3 * chunk_size> velocity{};
   for (int channel = 0; channel < c_dot.n_channels(); ++channel) {
-    const auto table = table_view(radial(environment.species[static_cast<std::size_t>(channel)]));
+    const SplinedBasis<T>& table = radial(environment.species[static_cast<std::size_t>(channel)]);
     const auto group = environment.groups[static_cast<std::size_t>(channel)];
+    if (group.count == 0) clear_channel(channel, c_dot);
     for (std::int64_t start = 0; start < group.count; start += chunk_size) {
-      const std::int64_t first = group.first_slot + start;
       const std::int64_t count = std::min(chunk_size, group.count - start);
-      const auto neighbors = neighbor_blocks(environment, first, count);
-      const auto accumulate = [&] {
-        kernels.accumulate(l_max(), c_dot.n_padded, count, scratch.Y.data(), scratch.R.data(), c_dot.channel(channel),
-                           c_dot.stride());
+      const bool ends = start + count == group.count;
+      const auto neighbors = neighbor_blocks(environment, group, start, count, table);
+      const auto accumulate = [&](const T* weights, bool begins, const T* factors) {
+        kernels.accumulate(l_max(), table_view(table), {count, neighbors.row, weights, scratch.Y.data()}, begins,
+                           factors, c_dot.channel(channel), c_dot.stride(), scratch.R.data());
       };
-      gather_velocities(environment, first, count, dD, velocity.data());
+      gather_velocities(environment, group.first_slot + start, count, dD, velocity.data());
       kernels.harmonics(l_max(), neighbors, scratch.Y.data());
-      weights_along(neighbors, velocity.data(), count, scratch.weights.data());
-      kernels.radial(table, count, neighbors.row, scratch.weights.data(), scratch.R.data());
-      accumulate();
+      weights_along(neighbors, 2 * hermite_orders(table.form()), velocity.data(), scratch.weights.data());
+      accumulate(scratch.weights.data(), start == 0, nullptr);
       kernels.harmonics_gradients(l_max(), neighbors, scratch.dY.data());
       harmonics_along(scratch.dY.data(), velocity.data(), neighbors.n_blocks, harmonics_size, scratch.Y.data());
-      kernels.radial(table, count, neighbors.row, neighbors.gradient_weights, scratch.R.data());
-      accumulate();
+      accumulate(neighbors.gradient_weights, false, ends ? factors_.data() : nullptr);
     }
   }
-  apply_factors(c_dot);
 }
 
 template <typename T>
@@ -336,10 +401,10 @@ void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const st
   reserve(scratch.kernel, simd::pair_gradients_scratch<T>(l_max(), row_length()));
   for (std::size_t channel = 0; channel < environment.groups.size(); ++channel) {
     const auto group = environment.groups[channel];
-    const auto table = table_view(radial(environment.species[channel]));
-    const auto neighbors = neighbor_blocks(environment, group.first_slot, group.count);
+    const SplinedBasis<T>& table = radial(environment.species[channel]);
+    const auto neighbors = neighbor_blocks(environment, group, 0, group.count, table);
     reserve(scratch.gradients, 3 * neighbors.n_blocks * W);
-    kernels.pair_gradients(l_max(), table, neighbors,
+    kernels.pair_gradients(l_max(), table_view(table), neighbors,
                            scratch.scaled.data() + static_cast<std::int64_t>(channel) * n_padded(), stride,
                            scratch.gradients.data(), scratch.kernel.data());
     for (std::int64_t k = 0; k < group.count; ++k) {
@@ -352,11 +417,12 @@ void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const st
 
 template <typename T>
 void DensityExpansion<T>::pair_terms(const Environment<T>& environment, const SplinedBasis<T>& radial,
-                                     std::int64_t first, std::int64_t count, ExpansionScratch<T>& scratch) const {
+                                     const typename Environment<T>::Group& group, std::int64_t start,
+                                     std::int64_t count, ExpansionScratch<T>& scratch) const {
   constexpr std::int64_t W = lanes<T>;
   const auto& kernels = simd::kernels<T>();
   const auto table = table_view(radial);
-  const auto neighbors = neighbor_blocks(environment, first, count);
+  const auto neighbors = neighbor_blocks(environment, group, start, count, radial);
   const auto size = static_cast<std::int64_t>(factors_.size());
   reserve(scratch.Y, chunk_size * size);
   reserve(scratch.dY, 3 * chunk_size * size);

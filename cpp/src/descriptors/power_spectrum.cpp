@@ -87,14 +87,12 @@ void PowerSpectrum<T>::unpack_gradient(bool like_channels, const T* grad_feature
 }
 
 template <typename T>
-void PowerSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch& scratch) const {
+void PowerSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch&) const {
   if (c.n_channels() < this->n_channels()) std::fill_n(features, n_features(), T(0));
   const auto& kernels = simd::kernels<T>();
-  scratch.forms.resize(static_cast<std::size_t>((this->l_max() + 1) * this->n_max() * c.n_padded));
   for_each_block(c, [&](int a, int b, std::int64_t first) {
-    kernels.bilinear_forms(this->l_max(), this->n_max(), c.n_padded, c.channel(a), c.channel(b), c.stride(),
-                           scratch.forms.data());
-    pack(a == b, scratch.forms.data(), c.n_padded, features + first);
+    kernels.spectrum(this->l_max(), this->n_max(), a == b, c.channel(a), c.channel(b), c.stride(), weights_.data(),
+                     features + first);
   });
 }
 

@@ -11,8 +11,10 @@ namespace castile {
 namespace {
 
 constexpr double relative_slack = 1e-10;
-constexpr double bytes_per_slot = 44.0;
+constexpr double bytes_per_slot = 88.0;
 constexpr double largest_bin_count = 2147483647.0;
+
+bool is_home(const std::array<std::int64_t, 3>& image) { return image == std::array<std::int64_t, 3>{}; }
 
 }  // namespace
 
@@ -32,9 +34,9 @@ ImageGrid::ImageGrid(const Structure& structure, double cutoff, const double* po
   }
   choose_bins(n_slots);
   if (sparse_) {
-    fill_sparse();
+    fill_sparse(structure);
   } else {
-    fill_dense();
+    fill_dense(structure);
   }
 }
 
@@ -137,13 +139,23 @@ void ImageGrid::allocate(std::uint64_t n_slots) {
   x_.resize(n_slots);
   y_.resize(n_slots);
   z_.resize(n_slots);
-  id_.resize(n_slots);
-  shift_.resize(n_slots);
+  images_.resize(n_slots);
   home_.resize(centers_.n_atoms());
 }
 
+void ImageGrid::put_image(std::size_t slot, const Structure& structure, std::size_t atom, const Shift& shift,
+                          const Point& point, bool home) {
+  x_[slot] = point[0];
+  y_[slot] = point[1];
+  z_[slot] = point[2];
+  const double* position = structure.positions + 3 * atom;
+  images_[slot] = {
+      {position[0], position[1], position[2]}, structure.translation(shift), shift, static_cast<std::int32_t>(atom)};
+  if (home) home_[atom] = static_cast<std::uint32_t>(slot);
+}
+
 /// Counting sort: once over the images to size the bins, once to place them.
-void ImageGrid::fill_dense() {
+void ImageGrid::fill_dense(const Structure& structure) {
   starts_.assign(static_cast<std::size_t>(n_bins_) + 1, 0);
   std::uint64_t n_slots = 0;
   for_each_image([&](std::size_t, const std::array<std::int64_t, 3>&, const Point& point) {
@@ -154,12 +166,7 @@ void ImageGrid::fill_dense() {
   std::exclusive_scan(starts_.begin(), starts_.end(), starts_.begin(), std::uint32_t{0});
   for_each_image([&](std::size_t atom, const std::array<std::int64_t, 3>& image, const Point& point) {
     const std::uint32_t slot = starts_[bin_index(point)]++;
-    x_[slot] = point[0];
-    y_[slot] = point[1];
-    z_[slot] = point[2];
-    id_[slot] = static_cast<std::int32_t>(atom);
-    shift_[slot] = centers_.image_shift(atom, image);
-    if (image[0] == 0 && image[1] == 0 && image[2] == 0) home_[atom] = slot;
+    put_image(slot, structure, atom, centers_.image_shift(atom, image), point, is_home(image));
   });
   // Placing moved every start to the start of the next bin.
   std::copy_backward(starts_.begin(), starts_.end() - 1, starts_.end());
@@ -167,32 +174,26 @@ void ImageGrid::fill_dense() {
 }
 
 /// Sorts the images by row and inside a row by z; ties keep the order of atoms.
-void ImageGrid::fill_sparse() {
-  struct Image {
+void ImageGrid::fill_sparse(const Structure& structure) {
+  struct Found {
     std::int64_t row;
     Point point;
     Shift shift;
-    std::int32_t atom;
+    std::size_t atom;
     bool home;
   };
-  std::vector<Image> images;
+  std::vector<Found> images;
   for_each_image([&](std::size_t atom, const std::array<std::int64_t, 3>& image, const Point& point) {
     const std::int64_t row = bins_[0].bin(point[0]) * bins_[1].n_bins + bins_[1].bin(point[1]);
-    images.push_back({row, point, centers_.image_shift(atom, image), static_cast<std::int32_t>(atom),
-                      image[0] == 0 && image[1] == 0 && image[2] == 0});
+    images.push_back({row, point, centers_.image_shift(atom, image), atom, is_home(image)});
   });
-  std::stable_sort(images.begin(), images.end(), [](const Image& a, const Image& b) {
+  std::stable_sort(images.begin(), images.end(), [](const Found& a, const Found& b) {
     return a.row != b.row ? a.row < b.row : a.point[2] < b.point[2];
   });
   allocate(images.size());
   for (std::size_t slot = 0; slot < images.size(); ++slot) {
-    const Image& image = images[slot];
-    x_[slot] = image.point[0];
-    y_[slot] = image.point[1];
-    z_[slot] = image.point[2];
-    id_[slot] = image.atom;
-    shift_[slot] = image.shift;
-    if (image.home) home_[static_cast<std::size_t>(image.atom)] = static_cast<std::uint32_t>(slot);
+    const Found& image = images[slot];
+    put_image(slot, structure, image.atom, image.shift, image.point, image.home);
     if (row_keys_.empty() || row_keys_.back() != image.row) {
       row_keys_.push_back(image.row);
       starts_.push_back(static_cast<std::uint32_t>(slot));
@@ -202,22 +203,10 @@ void ImageGrid::fill_sparse() {
 }
 
 /// The hot loop. Every slot is written and only hits are kept: no branch depends on a distance.
-void ImageGrid::append_hits(std::uint32_t first, std::uint32_t last, const Point& point, Hits& hits) const {
-  const double radius2 = radius_ * radius_;
-  const double* const x = x_.data();
-  const double* const y = y_.data();
-  const double* const z = z_.data();
-  std::uint32_t n = hits.n;
-  for (std::uint32_t slot = first; slot < last; ++slot) {
-    const double dx = x[slot] - point[0];
-    const double dy = y[slot] - point[1];
-    const double dz = z[slot] - point[2];
-    const double distance2 = dx * dx + dy * dy + dz * dz;
-    hits.slot[n] = slot;
-    hits.distance2[n] = distance2;
-    n += distance2 < radius2 ? 1U : 0U;
-  }
-  hits.n = n;
+void ImageGrid::append_hits(const Range* ranges, std::size_t n_ranges, const Point& point, Hits& hits) const {
+  hits.n += select_close_({x_.data(), y_.data(), z_.data()}, ranges, static_cast<std::uint32_t>(n_ranges),
+                          {point[0], point[1], point[2], radius_ * radius_}, hits.slot.data() + hits.n,
+                          hits.distance2.data() + hits.n);
 }
 
 }  // namespace castile

@@ -6,16 +6,18 @@
 #include <cstdint>
 #include <vector>
 
+#include "castile/aligned.hpp"
 #include "castile/geometry/structure.hpp"
 #include "geometry/wrapped_centers.hpp"
+#include "simd/kernels.hpp"
 
 namespace castile {
 
 /// Images that lie within the search radius of a center, by their slot in the grid.
 struct Hits {
   static constexpr std::uint32_t capacity = 1024;
-  std::array<std::uint32_t, capacity> slot;
-  std::array<double, capacity> distance2;  ///< good to the rounding that the radius allows for
+  std::array<std::uint32_t, capacity + simd::selection_slack> slot;
+  std::array<double, capacity + simd::selection_slack> distance2;  ///< good to the rounding that the radius allows for
   std::uint32_t n = 0;
 };
 
@@ -36,19 +38,31 @@ class ImageGrid {
   /// the images would not fit.
   ImageGrid(const Structure& structure, double cutoff, const double* points, std::int64_t n_points);
 
-  std::int64_t n_slots() const { return static_cast<std::int64_t>(id_.size()); }
+  std::int64_t n_slots() const { return static_cast<std::int64_t>(images_.size()); }
   /// All pairs closer than the cutoff are closer than `radius()` here; all pairs closer than
   /// `inner_radius()` here are closer than the cutoff.
   double radius() const { return radius_; }
   double inner_radius() const { return inner_radius_; }
 
-  std::int32_t id(std::uint32_t slot) const { return id_[slot]; }
+  /// An atom or a periodic image of it, as far as pairs depend on it.
+  struct Image {
+    std::array<double, 3> position;     ///< of the atom as given
+    std::array<double, 3> translation;  ///< shift @ cell
+    std::array<std::int32_t, 3> shift;  ///< from the atom's own position to the image
+    std::int32_t id;                    ///< of the atom
+  };
+  const Image& image(std::uint32_t slot) const { return images_[slot]; }
+  std::int32_t id(std::uint32_t slot) const { return images_[slot].id; }
+  /// Whether the shifts to a center's neighbors are those of their images.
+  bool is_in_place(std::int64_t center) const {
+    return centers_.wrap(static_cast<std::size_t>(center)) == std::array<std::int32_t, 3>{};
+  }
   /// The slot of the atom itself.
   std::uint32_t home(std::int64_t atom) const { return home_[static_cast<std::size_t>(atom)]; }
   /// Cell shift from the center to the image, in the caller's cell.
   std::array<std::int32_t, 3> shift(std::int64_t center, std::uint32_t slot) const {
     const auto& from = centers_.wrap(static_cast<std::size_t>(center));
-    const auto& to = shift_[slot];
+    const auto& to = images_[slot].shift;
     return {to[0] + from[0], to[1] + from[1], to[2] + from[2]};
   }
 
@@ -61,13 +75,20 @@ class ImageGrid {
     // Ranges are gathered before their slots are tested: their many small computations then overlap.
     std::array<Range, 64> ranges;
     std::size_t n_ranges = 0;
+    std::uint32_t n_slots = 0;
     const auto test_ranges = [&] {
-      for (std::size_t k = 0; k < n_ranges; ++k) test_range(ranges[k], point, hits, on_hits);
+      if (n_slots <= Hits::capacity - hits.n) {
+        append_hits(ranges.data(), n_ranges, point, hits);
+      } else {
+        for (std::size_t k = 0; k < n_ranges; ++k) test_range(ranges[k], point, hits, on_hits);
+      }
       n_ranges = 0;
+      n_slots = 0;
     };
     for_each_range(point, [&](Range range) {
       ranges[n_ranges] = range;
       n_ranges += range.first < range.last ? 1U : 0U;
+      n_slots += range.last - range.first;
       if (n_ranges == ranges.size()) test_ranges();
     });
     test_ranges();
@@ -97,10 +118,7 @@ class ImageGrid {
     }
   };
 
-  struct Range {
-    std::uint32_t first;
-    std::uint32_t last;
-  };
+  using Range = simd::IndexRange;
 
   template <typename OnHits>
   void test_range(Range range, const Point& point, Hits& hits, OnHits&& on_hits) const {
@@ -110,28 +128,30 @@ class ImageGrid {
         on_hits(hits);
         hits.n = 0;
       }
-      const std::uint32_t end = std::min(range.last, range.first + (Hits::capacity - hits.n));
-      append_hits(range.first, end, point, hits);
-      range.first = end;
+      const Range part{range.first, std::min(range.last, range.first + (Hits::capacity - hits.n))};
+      append_hits(&part, 1, point, hits);
+      range.first = part.last;
     }
   }
 
   double estimated_slots() const;
   void choose_bins(double n_slots);
   void set_bins(std::size_t axis, double width);
-  void fill_dense();
-  void fill_sparse();
+  void fill_dense(const Structure& structure);
+  void fill_sparse(const Structure& structure);
   void allocate(std::uint64_t n_slots);
   std::size_t bin_index(const Point& point) const;
   template <typename OnImage>
   void for_each_image(OnImage&& on_image) const;
-  void append_hits(std::uint32_t first, std::uint32_t last, const Point& point, Hits& hits) const;
+  void append_hits(const Range* ranges, std::size_t n_ranges, const Point& point, Hits& hits) const;
+  void put_image(std::size_t slot, const Structure& structure, std::size_t atom, const Shift& shift, const Point& point,
+                 bool home);
 
   /// Calls on_range with ranges of slots, some empty, that together hold all images within the radius.
   template <typename OnRange>
   void for_each_range(const Point& point, OnRange&& on_range) const {
     if (n_bins_ == 1) {
-      on_range(Range{0, static_cast<std::uint32_t>(id_.size())});
+      on_range(Range{0, static_cast<std::uint32_t>(images_.size())});
       return;
     }
     const double radius2 = radius_ * radius_;
@@ -174,6 +194,7 @@ class ImageGrid {
     }
   }
 
+  decltype(simd::GeometryKernels::select_close) select_close_ = simd::geometry_kernels().select_close;
   WrappedCenters centers_;
   double radius_ = 0.0;
   double inner_radius_ = 0.0;
@@ -182,8 +203,7 @@ class ImageGrid {
 
   // By slot.
   std::vector<double> x_, y_, z_;
-  std::vector<std::int32_t> id_;
-  std::vector<Shift> shift_;  // from the atom's own position to the image
+  AlignedVector<Image> images_;
 
   // Dense: first slot of each bin. Sparse: of each row that holds images, which are then sorted by z.
   std::vector<std::uint32_t> starts_;

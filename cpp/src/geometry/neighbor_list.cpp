@@ -147,15 +147,16 @@ void NeighborList::write_block(const Block& block, const PairArrays& arrays) con
     const auto center = search.atom(atom);
     const std::int64_t end = offsets_[static_cast<std::size_t>(first_atom + atom + 1)];
     for (std::int64_t p = offsets_[static_cast<std::size_t>(first_atom + atom)]; p < end; ++p, ++slot) {
-      const std::int32_t j = grid.id(*slot);
-      const auto shift = grid.shift(atom, *slot);
       if (arrays.i != nullptr) arrays.i[p] = first_atom + atom;
-      if (arrays.j != nullptr) arrays.j[p] = first_atom + j;
-      if (arrays.S != nullptr) std::copy(shift.begin(), shift.end(), arrays.S + 3 * p);
+      if (arrays.j != nullptr) arrays.j[p] = first_atom + grid.id(*slot);
+      if (arrays.S != nullptr) {
+        const auto shift = grid.shift(atom, *slot);
+        std::copy(shift.begin(), shift.end(), arrays.S + 3 * p);
+      }
       if (!with_distances) continue;
-      const auto pair = search.pair(center, j, shift);
-      if (arrays.D != nullptr) std::copy(pair.D.begin(), pair.D.end(), arrays.D + 3 * p);
-      if (arrays.d != nullptr) arrays.d[p] = pair.d;
+      const auto D = search.pair_vector(center, *slot);
+      if (arrays.D != nullptr) std::copy(D.begin(), D.end(), arrays.D + 3 * p);
+      if (arrays.d != nullptr) arrays.d[p] = search.length(D);
     }
   }
 }

@@ -107,14 +107,13 @@ void NeighborSearch::Impl::append_pairs(const Center& center, PairBuffer& pairs)
     resize(n + hits.n);
     for (std::uint32_t hit = 0; hit < hits.n; ++hit) {
       const std::uint32_t slot = hits.slot[hit];
-      if (slot == center.home) continue;
       const std::int32_t j = grid_.id(slot);
-      const Pair found = pair(center, j, grid_.shift(center.index, slot));
-      if (!(found.d < cutoff(center, j))) continue;
+      const auto D = pair_vector(center, slot);
+      const double d = length(D);
       pairs.j[n] = j;
-      pairs.D[n] = found.D;
-      pairs.d[n] = found.d;
-      ++n;
+      pairs.D[n] = D;
+      pairs.d[n] = d;
+      n += slot != center.home && d < cutoff(center, j) ? 1 : 0;
     }
     resize(n);
   });

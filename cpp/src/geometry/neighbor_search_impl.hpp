@@ -13,11 +13,6 @@ namespace castile {
 /// The grid of images, and the one formula that decides on pairs.
 class NeighborSearch::Impl {
  public:
-  struct Pair {
-    std::array<double, 3> D;
-    double d;
-  };
-
   /// What is asked of a center for each of its neighbors.
   struct Center {
     std::int64_t index;        // in the grid
@@ -25,6 +20,7 @@ class NeighborSearch::Impl {
     std::uint32_t home;        // an atom's own slot
     const double* of_species;  // cutoffs by the neighbor's species, or null
     double radius;             // an atom's part of cutoffs that are sums
+    bool in_place;             // whether it has not been wrapped
   };
 
   Impl(const Structure& structure, PairCutoff cutoff, const double* points, std::int64_t n_points);
@@ -32,7 +28,8 @@ class NeighborSearch::Impl {
   const ImageGrid& grid() const { return grid_; }
 
   Center atom(std::int64_t index) const {
-    Center center{index, structure_.positions + 3 * index, grid_.home(index), of_neighbor_species(), 0.0};
+    Center center{index, structure_.positions + 3 * index, grid_.home(index), of_neighbor_species(),
+                  0.0,   grid_.is_in_place(index)};
     if (!cutoff_.of_species_pair.empty()) {
       center.of_species = cutoff_.of_species_pair.data() + structure_.species[index] * cutoff_.n_species;
     }
@@ -40,24 +37,21 @@ class NeighborSearch::Impl {
     return center;
   }
   Center point(std::int64_t index) const {
-    return {structure_.n_atoms + index, points_ + 3 * index, no_slot, of_neighbor_species(), 0.0};
+    const std::int64_t center = structure_.n_atoms + index;
+    return {center, points_ + 3 * index, no_slot, of_neighbor_species(), 0.0, grid_.is_in_place(center)};
   }
 
   /// D = (r_j - r_i) + shift @ cell: the only place where a pair's vector is computed.
-  Pair pair(const Center& center, std::int64_t j, const std::array<std::int32_t, 3>& shift) const {
+  std::array<double, 3> pair_vector(const Center& center, std::uint32_t slot) const {
+    const auto& image = grid_.image(slot);
     const double* from = center.position;
-    const double* to = structure_.positions + 3 * j;
-    const auto& cell = structure_.cell;
-    const double s0 = shift[0];
-    const double s1 = shift[1];
-    const double s2 = shift[2];
-    Pair pair;
-    for (std::size_t k = 0; k < 3; ++k) {
-      pair.D[k] = (to[k] - from[k]) + ((s0 * cell[k] + s1 * cell[3 + k]) + s2 * cell[6 + k]);
-    }
-    pair.d = std::sqrt((pair.D[0] * pair.D[0] + pair.D[1] * pair.D[1]) + pair.D[2] * pair.D[2]);
-    return pair;
+    const auto translation =
+        center.in_place ? image.translation : structure_.translation(grid_.shift(center.index, slot));
+    std::array<double, 3> D;
+    for (std::size_t k = 0; k < 3; ++k) D[k] = (image.position[k] - from[k]) + translation[k];
+    return D;
   }
+  static double length(const std::array<double, 3>& D) { return std::sqrt((D[0] * D[0] + D[1] * D[1]) + D[2] * D[2]); }
 
   double cutoff(const Center& center, std::int64_t j) const {
     if (center.of_species != nullptr) return center.of_species[structure_.species[j]];
@@ -79,8 +73,7 @@ class NeighborSearch::Impl {
 
   bool is_pair(const Center& center, std::uint32_t slot, double distance2) const {
     if (distance2 < certain2_) return true;
-    const std::int64_t j = grid_.id(slot);
-    return pair(center, j, grid_.shift(center.index, slot)).d < cutoff(center, j);
+    return length(pair_vector(center, slot)) < cutoff(center, grid_.id(slot));
   }
 
   Structure structure_;

@@ -8,11 +8,14 @@ namespace castile {
 namespace simd {
 
 #ifdef CASTILE_SIMD_X86
+const GeometryKernels& v3_geometry_kernels();
+const GeometryKernels& v4_geometry_kernels();
 const Kernels<double>& v3_kernels(double);
 const Kernels<float>& v3_kernels(float);
 const Kernels<double>& v4_kernels(double);
 const Kernels<float>& v4_kernels(float);
 #endif
+const GeometryKernels& baseline_geometry_kernels();
 const Kernels<double>& baseline_kernels(double);
 const Kernels<float>& baseline_kernels(float);
 
@@ -73,6 +76,19 @@ const Kernels<T>& chosen_kernels() {
 }
 
 }  // namespace
+
+const GeometryKernels& geometry_kernels() {
+  switch (chosen_level()) {
+#ifdef CASTILE_SIMD_X86
+    case Level::v4:
+      return v4_geometry_kernels();
+    case Level::v3:
+      return v3_geometry_kernels();
+#endif
+    default:
+      return baseline_geometry_kernels();
+  }
+}
 
 template <>
 const Kernels<double>& kernels<double>() {

@@ -19,9 +19,46 @@ struct NeighborBlocks {
   const T* z;
   const T* inverse_distance;
   const std::int32_t* row;    ///< row of the radial table
-  const T* weights;           ///< (n_blocks * lanes, 6) interpolation weights of the values
+  const T* weights;           ///< (n_blocks, 2 * orders, lanes) interpolation weights of the values
   const T* gradient_weights;  ///< the same for values on the gradient path (differs only at distance zero)
   const T* derivative_weights;
+};
+
+enum class CutoffKind { hard, cosine, polynomial };
+
+/// How the weights of a neighbor follow from its distance.
+struct DistanceWeighting {
+  double step;  ///< between the knots of the radial table
+  int orders;   ///< 2 (cubic) or 3 (quintic)
+  double end;   ///< weights are zero from there on
+  CutoffKind kind;
+  double cutoff;  ///< Å
+  double width;   ///< over which the cutoff function falls
+};
+
+/// Vectors from a center to neighbors, in whole blocks of `lanes`; entries past `count` are any finite ones of
+/// distance one.
+struct PairVectors {
+  std::int64_t count;
+  const double* x;
+  const double* y;
+  const double* z;
+  const double* d;
+  const double* density_weight;  ///< beside the cutoff function; or null
+  const double* density_weight_derivative;
+  double factor;  ///< of all weights
+};
+
+/// Where the blocks of NeighborBlocks are written.
+template <typename T>
+struct NeighborArrays {
+  T* x;
+  T* y;
+  T* z;
+  T* inverse_distance;
+  std::int32_t* row;
+  T* weights;
+  T* derivative_weights;
 };
 
 /// The radial table as the kernels see it.
@@ -33,6 +70,43 @@ struct RadialTableView {
   int n_padded;
 };
 
+/// What some neighbors add to the density: R_l[n](j) Y_lm(j).
+template <typename T>
+struct DensityTerms {
+  std::int64_t count;
+  const std::int32_t* row;
+  const T* weights;  ///< (n_blocks, 2 * orders, lanes)
+  const T* Y;        ///< (n_blocks, n_lm, lanes)
+};
+
+/// Coordinates of many points.
+struct Points {
+  const double* x;
+  const double* y;
+  const double* z;
+};
+
+struct Sphere {
+  double x;
+  double y;
+  double z;
+  double radius2;
+};
+
+struct IndexRange {
+  std::uint32_t first;
+  std::uint32_t last;
+};
+
+/// Kernels of the one precision that coordinates have.
+struct GeometryKernels {
+  /// Writes the indices, among those of some ranges, of the points in the sphere and their squared distances from its
+  /// center; returns how many they are. Both arrays must hold selection_slack more than the ranges.
+  std::uint32_t (*select_close)(const Points& points, const IndexRange* ranges, std::uint32_t n_ranges,
+                                const Sphere& sphere, std::uint32_t* index, double* distance2);
+};
+constexpr std::uint32_t selection_slack = 8;
+
 template <typename T>
 struct Kernels {
   /// Monic harmonics of unit vectors: Y[block][lm][lane].
@@ -41,12 +115,18 @@ struct Kernels {
   /// Gradients of the same with respect to the pair vector: dY[block][3][lm][lane].
   void (*harmonics_gradients)(int l_max, const NeighborBlocks<T>& neighbors, T* dY);
 
+  /// Directions, table rows and weights of neighbors that are not at distance zero.
+  void (*weigh_neighbors)(const DistanceWeighting& weighting, const PairVectors& pairs, const NeighborArrays<T>& out);
+
   /// Interpolates table rows: out[neighbor][l][n] for the first `count` neighbors.
   void (*radial)(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row, const T* weights,
                  T* out);
 
-  /// c[lm][n] += Σ_j Y_lm(j) R_l[n](j), rows of c `c_stride` apart.
-  void (*accumulate)(int l_max, int n_padded, std::int64_t count, const T* Y, const T* R, T* c, std::int64_t c_stride);
+  /// c[lm][n] += Σ_j Y_lm(j) R_l[n](j), with R interpolated and rows of c `c_stride` apart; `begins` takes zero for
+  /// what c was, and the result is multiplied by factors[lm], unless they are null. `scratch` holds count * row_length
+  /// numbers.
+  void (*accumulate)(int l_max, const RadialTableView<T>& table, const DensityTerms<T>& terms, bool begins,
+                     const T* factors, T* c, std::int64_t c_stride, T* scratch);
 
   /// Adjoint of harmonics, radial and accumulate together: from dE/dc (rows `g_stride` apart) to dE/dD, written
   /// as f[block][3][lane]. `scratch` holds pair_gradients_scratch(l_max, row_length) numbers.
@@ -59,6 +139,10 @@ struct Kernels {
 
   /// out[l][n][n'] = Σ_m a[lm][n] b[lm][n'], rows of a and b `stride` apart, n' padded.
   void (*bilinear_forms)(int l_max, int n, int n_padded, const T* a, const T* b, std::int64_t stride, T* out);
+
+  /// The same times weights[l] and, off the diagonal of like channels and everywhere for unlike ones, √2; without
+  /// padding, of like channels those with n <= n' only.
+  void (*spectrum)(int l_max, int n, bool like, const T* a, const T* b, std::int64_t stride, const T* weights, T* out);
 
   /// g[lm][n'] += Σ_n c[lm][n] W[l][n][n'], rows of c and g `stride` apart.
   void (*bilinear_adjoint)(int l_max, int n, int n_padded, const T* W, const T* c, T* g, std::int64_t stride);
@@ -76,6 +160,7 @@ constexpr std::int64_t pair_gradients_scratch(int l_max, std::int64_t row_length
 }
 
 /// The kernels of the instruction set in use.
+const GeometryKernels& geometry_kernels();
 template <typename T>
 const Kernels<T>& kernels();
 template <>

@@ -8,6 +8,7 @@ constexpr int register_count = 16;
 #include "simd/kernels_impl.hpp"
 
 namespace castile::simd {
+const GeometryKernels& baseline_geometry_kernels() { return kernels_of_geometry; }
 const Kernels<double>& baseline_kernels(double) { return kernels_f64; }
 const Kernels<float>& baseline_kernels(float) { return kernels_f32; }
 }  // namespace castile::simd

@@ -7,17 +7,22 @@
 #include "simd/kernels.hpp"
 #include "simd/pair_gradients.hpp"
 #include "simd/radial.hpp"
+#include "simd/select_close.hpp"
 #include "simd/small_products.hpp"
+#include "simd/spectrum.hpp"
+#include "simd/weigh_neighbors.hpp"
 
 namespace castile::simd {
 namespace {
 
 template <typename T>
 constexpr Kernels<T> make_kernels() {
-  return {harmonics<T>,     harmonics_gradients<T>, radial<T>,           accumulate<T>, pair_gradients<T>,
-          small_product<T>, bilinear_forms<T>,      bilinear_adjoint<T>, gemm_nt<T>,    gemm_nt_workspace<T>};
+  return {harmonics<T>,  harmonics_gradients<T>, weigh_neighbors<T>, radial<T>,
+          accumulate<T>, pair_gradients<T>,      small_product<T>,   bilinear_forms<T>,
+          spectrum<T>,   bilinear_adjoint<T>,    gemm_nt<T>,         gemm_nt_workspace<T>};
 }
 
+constexpr GeometryKernels kernels_of_geometry = {select_close};
 constexpr Kernels<double> kernels_f64 = make_kernels<double>();
 constexpr Kernels<float> kernels_f32 = make_kernels<float>();
 

@@ -106,8 +106,8 @@ void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBl
   T* dg = g + n_lm(l_max) * W;
   for (std::int64_t block = 0; block < neighbors.n_blocks; ++block) {
     const std::int64_t first = block * W;
-    const T* weights = neighbors.gradient_weights + first * weights_stride;
-    const T* derivative_weights = neighbors.derivative_weights + first * weights_stride;
+    const T* weights = neighbors.gradient_weights + first * 2 * table.orders;
+    const T* derivative_weights = neighbors.derivative_weights + first * 2 * table.orders;
     if (table.orders == 2) {
       radial_transposed<4>(table, neighbors.row + first, weights, derivative_weights, R, dR);
     } else {

@@ -8,14 +8,19 @@
 namespace castile::simd {
 namespace {
 
-constexpr int weights_stride = 6;
+/// The first of the K weights of neighbor j; the others follow `lanes` apart.
+template <int K, typename T>
+[[gnu::always_inline]] inline const T* weights_of(const T* weights, std::int64_t j) {
+  constexpr int W = lanes<T>;
+  return weights + j / W * K * W + j % W;
+}
 
 /// Two neighboring rows of the table follow each other, so the interpolation is one short dot product.
 template <int N, int K, typename T>
 [[gnu::always_inline]] inline Vector<T, N> interpolate(const T* entry, std::int64_t row_length, const T* weights) {
   Vector<T, N> sum = weights[0] * load<N>(entry);
 #pragma GCC unroll 6
-  for (int k = 1; k < K; ++k) sum += weights[k] * load<N>(entry + k * row_length);
+  for (int k = 1; k < K; ++k) sum += weights[k * lanes<T>] * load<N>(entry + k * row_length);
   return sum;
 }
 
@@ -27,7 +32,7 @@ void radial_rows(const RadialTableView<T>& table, std::int64_t count, const std:
   const std::int64_t length = table.row_length;
   for (std::int64_t j = 0; j < count; ++j) {
     const T* entry = table.data + static_cast<std::int64_t>(row[j]) * table.orders * length;
-    const T* w = weights + j * weights_stride;
+    const T* w = weights_of<K>(weights, j);
     T* values = out + j * length;
     std::int64_t q = 0;
     for (; q + N <= length; q += N) store<N>(values + q, interpolate<N, K>(entry + q, length, w));
@@ -80,15 +85,13 @@ void radial_transposed(const RadialTableView<T>& table, const std::int32_t* row,
     for (int k = 0; k < 4; ++k) {
       entry[k] = table.data + static_cast<std::int64_t>(row[j + k]) * table.orders * length;
     }
-    const T* w = weights + j * weights_stride;
-    const T* dw = derivative_weights + j * weights_stride;
     for (std::int64_t q = 0; q < length; q += 4) {
       Vector<T, 4> value[4];
       Vector<T, 4> derivative[4];
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) {
-        value[k] = interpolate<4, K>(entry[k] + q, length, w + k * weights_stride);
-        derivative[k] = interpolate<4, K>(entry[k] + q, length, dw + k * weights_stride);
+        value[k] = interpolate<4, K>(entry[k] + q, length, weights + j + k);
+        derivative[k] = interpolate<4, K>(entry[k] + q, length, derivative_weights + j + k);
       }
       transpose_4x4<T>(value[0], value[1], value[2], value[3], values + q * W + j, W);
       transpose_4x4<T>(derivative[0], derivative[1], derivative[2], derivative[3], derivatives + q * W + j, W);

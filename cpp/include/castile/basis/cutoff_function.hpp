@@ -23,7 +23,9 @@ class CutoffFunction {
   /// For 0 <= r; zero from the cutoff on.
   Value operator()(double r) const;
 
+  Kind kind() const { return kind_; }
   double cutoff() const { return cutoff_; }
+  double width() const { return width_; }
 
  private:
   Kind kind_;

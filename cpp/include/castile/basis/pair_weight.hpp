@@ -58,6 +58,11 @@ class PairWeight {
   double limit_at_zero() const { return limit_at_zero_; }
 
   double reach() const { return cutoff_function_.cutoff(); }
+  const CutoffFunction& cutoff_function() const { return cutoff_function_; }
+
+  /// The other factor: u(r) for r > 0.
+  Value density_weight(double r) const { return weighting_(parameters_, r); }
+  bool weighs_density() const { return parameters_.name != "none"; }
 
  private:
   using Weighting = Value (*)(const DensityWeighting&, double r);

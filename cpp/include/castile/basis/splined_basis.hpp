@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "castile/aligned.hpp"
 #include "castile/basis/pair_weight.hpp"
 #include "castile/basis/radial_basis.hpp"
 #include "castile/math/spline.hpp"
@@ -39,6 +40,7 @@ class SplinedBasis {
   /// value for l = 0 alone and a slope for l = 1 alone.
   RadialWeights weights(double r) const;
 
+  const PairWeight& weight() const { return weight_; }
   HermiteForm form() const { return form_; }
   int n_max() const { return n_max_; }
   int l_max() const { return l_max_; }
@@ -79,7 +81,7 @@ class SplinedBasis {
   double step_ = 0.0;
   double error_ = 0.0;
   double largest_value_ = 0.0;
-  std::vector<T> data_;
+  AlignedVector<T> data_;
 };
 
 }  // namespace castile

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "castile/aligned.hpp"
 #include "castile/basis/radial_basis.hpp"
 #include "castile/basis/splined_basis.hpp"
 #include "castile/geometry/neighbor_search.hpp"
@@ -58,11 +59,14 @@ struct Environment {
   };
   std::vector<std::int32_t> species;  ///< of the groups, ascending; the center's own is among them
   std::vector<Group> groups;
-  int own_channel = -1;            ///< where the center's own Gaussian goes, -1 if it has none
-  std::vector<std::int64_t> pair;  ///< pair of each slot, counted from the center's first; -1 for padding
-  std::vector<T> x, y, z, inverse_distance;
-  std::vector<std::int32_t> row;
-  std::vector<T> weights, gradient_weights, derivative_weights;  ///< (n_slots, 6)
+  int own_channel = -1;  ///< where the center's own Gaussian goes, -1 if it has none
+  // By slot; these only ever grow.
+  std::vector<std::int64_t> pair;  ///< pair of each neighbor, counted from the center's first
+  AlignedVector<T> x, y, z, inverse_distance;
+  AlignedVector<std::int32_t> row;
+  /// From 6 * first_slot of a group on, (n_blocks, 2 * orders of the table, lanes).
+  AlignedVector<T> weights, derivative_weights;
+  AlignedVector<T> gradient_weights;  ///< the same where they are not the weights, else empty
 };
 
 /// What an explicit derivative needs of one neighbor: h[0] = Y_lm and h[1..3] = dY_lm/dD, radial functions [l][n].
@@ -77,9 +81,9 @@ struct PairTerms {
 /// Buffers that a thread keeps between centers.
 template <typename T>
 struct ExpansionScratch {
-  std::vector<T> Y, dY, R, dR, weights, gradients, kernel;
-  std::vector<T> scaled;
+  AlignedVector<T> Y, dY, R, dR, weights, gradients, kernel, scaled;
   std::vector<std::int64_t> species_count, species_slot;
+  AlignedVector<double> pair_x, pair_y, pair_z, pair_d, density_weight, density_weight_derivative;
 };
 
 /// Neighbors that the expansion works on together; their buffers stay in the cache.
@@ -116,7 +120,7 @@ class DensityExpansion {
   void make_environment(const PairBuffer& pairs, std::int64_t first, std::int64_t last, const std::int32_t* species,
                         std::int32_t own_species, Environment<T>& environment, ExpansionScratch<T>& scratch) const;
 
-  /// Gives c the layout of the environment's coefficients, all zero: a channel for each of its species.
+  /// Gives c the layout of the environment's coefficients, of any values: a channel for each of its species.
   void resize_like(const Environment<T>& environment, Coefficients<T>& c) const;
 
   /// Coefficients with a channel for each species of the environment.
@@ -135,10 +139,15 @@ class DensityExpansion {
   void for_each_pair(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch, Visit visit) const;
 
  private:
-  void apply_factors(Coefficients<T>& c) const;
+  std::size_t group_by_species(const PairBuffer& pairs, std::int64_t first, std::int64_t last,
+                               const std::int32_t* species, std::int32_t own_species, Environment<T>& environment,
+                               ExpansionScratch<T>& scratch) const;
+  void weigh_group(Environment<T>& environment, std::size_t group, ExpansionScratch<T>& scratch) const;
+  void clear_channel(int channel, Coefficients<T>& c) const;
   /// Fills scratch.R, dR and weights h for slots of one chunk; see for_each_pair.
-  void pair_terms(const Environment<T>& environment, const SplinedBasis<T>& radial, std::int64_t first,
-                  std::int64_t count, ExpansionScratch<T>& scratch) const;
+  void pair_terms(const Environment<T>& environment, const SplinedBasis<T>& radial,
+                  const typename Environment<T>::Group& group, std::int64_t start, std::int64_t count,
+                  ExpansionScratch<T>& scratch) const;
 
   DensityExpansionParameters parameters_;
   std::vector<std::unique_ptr<const SplinedBasis<T>>> tables_;
@@ -157,7 +166,7 @@ void DensityExpansion<T>::for_each_pair(const Environment<T>& environment, int c
   const std::int64_t n_lm = static_cast<std::int64_t>(l_max() + 1) * (l_max() + 1);
   for (std::int64_t start = 0; start < group.count; start += expansion_chunk_size) {
     const std::int64_t count = std::min(expansion_chunk_size, group.count - start);
-    pair_terms(environment, table, group.first_slot + start, count, scratch);
+    pair_terms(environment, table, group, start, count, scratch);
     for (std::int64_t k = 0; k < count; ++k) {
       const auto slot = static_cast<std::size_t>(group.first_slot + start + k);
       const PairTerms<T> terms{scratch.R.data() + k * table.row_length(),
