@@ -68,18 +68,25 @@ void PowerSpectrum<T>::pack(bool like_channels, const T* forms, int n_padded, T*
 }
 
 template <typename T>
-void PowerSpectrum<T>::unpack_gradient(bool like_channels, const T* grad_features, int n_padded, T* W,
-                                       T* transposed) const {
+void PowerSpectrum<T>::unpack_like(const T* grad_features, int n_padded, T* W) const {
   const int n_max = this->n_max();
   for (const T weight : weights_) {
+    const T factor = sqrt2<T> * weight;
     for (int n = 0; n < n_max; ++n) {
-      for (int k = like_channels ? n : 0; k < n_max; ++k) {
-        const T factor = like_channels && n == k ? T(2) : sqrt2<T>;
-        const T entry = factor * weight * *grad_features++;
-        W[n * n_padded + k] = entry;
-        transposed[k * n_padded + n] = entry;
-        if (like_channels) W[k * n_padded + n] = entry;
-      }
+      W[n * n_padded + n] = T(2) * weight * *grad_features++;
+      for (int k = n + 1; k < n_max; ++k) W[n * n_padded + k] = W[k * n_padded + n] = factor * *grad_features++;
+    }
+    W += n_max * n_padded;
+  }
+}
+
+template <typename T>
+void PowerSpectrum<T>::unpack_unlike(const T* grad_features, int n_padded, T* W, T* transposed) const {
+  const int n_max = this->n_max();
+  for (const T weight : weights_) {
+    const T factor = sqrt2<T> * weight;
+    for (int n = 0; n < n_max; ++n) {
+      for (int k = 0; k < n_max; ++k) W[n * n_padded + k] = transposed[k * n_padded + n] = factor * *grad_features++;
     }
     W += n_max * n_padded;
     transposed += n_max * n_padded;
@@ -121,13 +128,18 @@ void PowerSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std
   const int n_max = this->n_max();
   const int n_padded = c.n_padded;
   grad_c.assign(c.values.size(), T(0));
-  scratch.forms.assign(static_cast<std::size_t>((this->l_max() + 1) * n_max * n_padded), T(0));
-  scratch.other.assign(scratch.forms.size(), T(0));
+  // What pads the rows is zero and stays so.
+  scratch.forms.resize(static_cast<std::size_t>((this->l_max() + 1) * n_max * n_padded));
+  scratch.other.resize(scratch.forms.size());
   T* W = scratch.forms.data();
   T* transposed = scratch.other.data();
   const auto channel_grad = [&](int k) { return grad_c.data() + static_cast<std::int64_t>(k) * n_padded; };
   for_each_block(c, [&](int a, int b, std::int64_t first) {
-    unpack_gradient(a == b, grad_features + first, n_padded, W, transposed);
+    if (a == b) {
+      unpack_like(grad_features + first, n_padded, W);
+    } else {
+      unpack_unlike(grad_features + first, n_padded, W, transposed);
+    }
     // Rows of the right factor run over the summed index, so each side takes the other's transpose.
     kernels.bilinear_adjoint(this->l_max(), n_max, n_padded, W, c.channel(a), channel_grad(b), c.stride());
     if (a == b) return;

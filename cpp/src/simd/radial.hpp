@@ -52,26 +52,63 @@ void radial(const RadialTableView<T>& table, std::int64_t count, const std::int3
   end_kernel();
 }
 
-template <typename T>
-[[gnu::always_inline]] inline void transpose_4x4(Vector<T, 4> a, Vector<T, 4> b, Vector<T, 4> c, Vector<T, 4> d, T* out,
-                                                 std::int64_t stride) {
+/// out[column * stride + 0..3] = a[column], b[column], c[column], d[column]
+template <typename T, int N>
+[[gnu::always_inline]] inline void store_transposed(const Vector<T, N> (&rows)[4], T* out, std::int64_t stride) {
 #if defined(__clang__) || __GNUC__ >= 12
-  const auto ab_even = __builtin_shufflevector(a, b, 0, 4, 2, 6);
-  const auto ab_odd = __builtin_shufflevector(a, b, 1, 5, 3, 7);
-  const auto cd_even = __builtin_shufflevector(c, d, 0, 4, 2, 6);
-  const auto cd_odd = __builtin_shufflevector(c, d, 1, 5, 3, 7);
-  store<4>(out, Vector<T, 4>(__builtin_shufflevector(ab_even, cd_even, 0, 1, 4, 5)));
-  store<4>(out + stride, Vector<T, 4>(__builtin_shufflevector(ab_odd, cd_odd, 0, 1, 4, 5)));
-  store<4>(out + 2 * stride, Vector<T, 4>(__builtin_shufflevector(ab_even, cd_even, 2, 3, 6, 7)));
-  store<4>(out + 3 * stride, Vector<T, 4>(__builtin_shufflevector(ab_odd, cd_odd, 2, 3, 6, 7)));
-#else
-  for (int column = 0; column < 4; ++column) {
-    out[column * stride] = a[column];
-    out[column * stride + 1] = b[column];
-    out[column * stride + 2] = c[column];
-    out[column * stride + 3] = d[column];
+  if constexpr (N == 4) {
+    const auto ab_even = __builtin_shufflevector(rows[0], rows[1], 0, 4, 2, 6);
+    const auto ab_odd = __builtin_shufflevector(rows[0], rows[1], 1, 5, 3, 7);
+    const auto cd_even = __builtin_shufflevector(rows[2], rows[3], 0, 4, 2, 6);
+    const auto cd_odd = __builtin_shufflevector(rows[2], rows[3], 1, 5, 3, 7);
+    store<4>(out, Vector<T, 4>(__builtin_shufflevector(ab_even, cd_even, 0, 1, 4, 5)));
+    store<4>(out + stride, Vector<T, 4>(__builtin_shufflevector(ab_odd, cd_odd, 0, 1, 4, 5)));
+    store<4>(out + 2 * stride, Vector<T, 4>(__builtin_shufflevector(ab_even, cd_even, 2, 3, 6, 7)));
+    store<4>(out + 3 * stride, Vector<T, 4>(__builtin_shufflevector(ab_odd, cd_odd, 2, 3, 6, 7)));
+    return;
+  } else if constexpr (N == 8) {
+    const auto ab_even = __builtin_shufflevector(rows[0], rows[1], 0, 8, 2, 10, 4, 12, 6, 14);
+    const auto ab_odd = __builtin_shufflevector(rows[0], rows[1], 1, 9, 3, 11, 5, 13, 7, 15);
+    const auto cd_even = __builtin_shufflevector(rows[2], rows[3], 0, 8, 2, 10, 4, 12, 6, 14);
+    const auto cd_odd = __builtin_shufflevector(rows[2], rows[3], 1, 9, 3, 11, 5, 13, 7, 15);
+    const auto store_two = [out, stride](int column, Vector<T, 8> both) {
+      store<4>(out + column * stride, Vector<T, 4>(__builtin_shufflevector(both, both, 0, 1, 2, 3)));
+      store<4>(out + (column + 2) * stride, Vector<T, 4>(__builtin_shufflevector(both, both, 4, 5, 6, 7)));
+    };
+    store_two(0, __builtin_shufflevector(ab_even, cd_even, 0, 1, 8, 9, 2, 3, 10, 11));
+    store_two(1, __builtin_shufflevector(ab_odd, cd_odd, 0, 1, 8, 9, 2, 3, 10, 11));
+    store_two(4, __builtin_shufflevector(ab_even, cd_even, 4, 5, 12, 13, 6, 7, 14, 15));
+    store_two(5, __builtin_shufflevector(ab_odd, cd_odd, 4, 5, 12, 13, 6, 7, 14, 15));
+    return;
   }
 #endif
+  for (int column = 0; column < N; ++column) {
+    for (int row = 0; row < 4; ++row) out[column * stride + row] = rows[row][column];
+  }
+}
+
+/// values[q][0..3] and derivatives[q][0..3] of four neighbors, for N numbers q of a row.
+template <int N, int K, typename T>
+[[gnu::always_inline]] inline void interpolate_four(const T* const (&entry)[4], std::int64_t q, std::int64_t length,
+                                                    const T* weights, const T* derivative_weights, T* values,
+                                                    T* derivatives) {
+  constexpr int W = lanes<T>;
+  Vector<T, N> value[4];
+  Vector<T, N> derivative[4];
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const Vector<T, N> first = load<N>(entry[j] + q);
+    value[j] = weights[j] * first;
+    derivative[j] = derivative_weights[j] * first;
+#pragma GCC unroll 6
+    for (int k = 1; k < K; ++k) {
+      const Vector<T, N> knot = load<N>(entry[j] + q + k * length);
+      value[j] += weights[k * W + j] * knot;
+      derivative[j] += derivative_weights[k * W + j] * knot;
+    }
+  }
+  store_transposed<T, N>(value, values + q * W, W);
+  store_transposed<T, N>(derivative, derivatives + q * W, W);
 }
 
 /// values[l n][lane] and derivatives[l n][lane] of one block of neighbors.
@@ -79,22 +116,21 @@ template <int K, typename T>
 void radial_transposed(const RadialTableView<T>& table, const std::int32_t* row, const T* weights,
                        const T* derivative_weights, T* values, T* derivatives) {
   constexpr int W = lanes<T>;
+  constexpr int N = register_bytes >= 8 * static_cast<int>(sizeof(T)) ? 8 : 4;
   const std::int64_t length = table.row_length;
   for (int j = 0; j < W; j += 4) {
     const T* entry[4];
     for (int k = 0; k < 4; ++k) {
       entry[k] = table.data + static_cast<std::int64_t>(row[j + k]) * table.orders * length;
     }
-    for (std::int64_t q = 0; q < length; q += 4) {
-      Vector<T, 4> value[4];
-      Vector<T, 4> derivative[4];
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) {
-        value[k] = interpolate<4, K>(entry[k] + q, length, weights + j + k);
-        derivative[k] = interpolate<4, K>(entry[k] + q, length, derivative_weights + j + k);
+    std::int64_t q = 0;
+    for (; q + N <= length; q += N) {
+      interpolate_four<N, K>(entry, q, length, weights + j, derivative_weights + j, values + j, derivatives + j);
+    }
+    if constexpr (N > 4) {
+      if (q < length) {
+        interpolate_four<4, K>(entry, q, length, weights + j, derivative_weights + j, values + j, derivatives + j);
       }
-      transpose_4x4<T>(value[0], value[1], value[2], value[3], values + q * W + j, W);
-      transpose_4x4<T>(derivative[0], derivative[1], derivative[2], derivative[3], derivatives + q * W + j, W);
     }
   }
 }

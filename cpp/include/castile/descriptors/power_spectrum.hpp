@@ -41,7 +41,8 @@ class PowerSpectrum final : public FeatureHead<T> {
   /// Packs forms (l, n, n' padded) of one pair of channels.
   void pack(bool like_channels, const T* forms, int n_padded, T* out) const;
   /// The reverse, for the adjoint: W[l][n][n'] with dE/dc_a = W c_b, and its transpose.
-  void unpack_gradient(bool like_channels, const T* grad_features, int n_padded, T* W, T* transposed) const;
+  void unpack_like(const T* grad_features, int n_padded, T* W) const;
+  void unpack_unlike(const T* grad_features, int n_padded, T* W, T* transposed) const;
   /// Writes the derivative of one block along one axis; see pair_jacobian.
   void block_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, std::size_t axis, std::array<int, 2> index,
                       std::array<T, 2> weight, Scratch& scratch, T* out) const;
