@@ -425,3 +425,85 @@ TEST_CASE_TEMPLATE("bilinear forms, packed spectra and the adjoint", T, double, 
     }
   });
 }
+
+TEST_CASE_TEMPLATE("the derivative of a spectrum is a sum of outer products", T, double, float) {
+  constexpr int vector = static_cast<int>(32 / sizeof(T));
+  for_each_level<T>([](const Kernels<T>& kernels) {
+    for (int n = 1; n <= 18; ++n) {
+      for (const int l_max : {0, 3}) {
+        const int n_padded = (n + vector - 1) / vector * vector;
+        const std::int64_t stride = 2 * n_padded;
+        const std::int64_t quantity = (l_max + 1) * stride;
+        const auto R = numbers<T>((l_max + 1) * n_padded, 51);
+        const auto dR = numbers<T>((l_max + 1) * n_padded, 52);
+        const auto density = numbers<T>(4 * quantity, 53);
+        const auto weights = numbers<T>(l_max + 1, 54);
+        for (const auto& [left, right] : {std::pair{1.0, 0.0}, std::pair{0.0, 1.0}, std::pair{0.7, -0.4}}) {
+          for (const bool like : {false, true}) {
+            castile::simd::SpectrumPair<T> pair{};
+            pair.R = R.data();
+            pair.dR = dR.data();
+            pair.radial_stride = n_padded;
+            pair.left = density.data();
+            pair.right = density.data() + n_padded;
+            pair.density_stride = stride;
+            pair.quantity_stride = quantity;
+            pair.u[0] = static_cast<T>(0.6);
+            pair.u[1] = static_cast<T>(-0.48);
+            pair.u[2] = static_cast<T>(0.64);
+            pair.left_weight = static_cast<T>(left);
+            pair.right_weight = static_cast<T>(right);
+            const std::int64_t size = (l_max + 1) * (like ? n * (n + 1) / 2 : n * n);
+            pair.axis_stride = size + 1;
+            std::vector<T> out(static_cast<std::size_t>(3 * size + 4), T(99));
+            std::vector<long double> expected(out.size(), 99.0L);
+            std::size_t entry = 1;
+            for (int axis = 0; axis < 3; ++axis, ++entry) {
+              for (int l = 0; l <= l_max; ++l) {
+                // One side's contribution to (i, k): the radial function has index r, the density of `c` index d.
+                const auto term = [&](int r, const T* c, int d) {
+                  const auto radial = static_cast<std::size_t>(l * n_padded + r);
+                  const std::int64_t at = l * stride + d;
+                  return static_cast<long double>(dR[radial]) * static_cast<long double>(pair.u[axis]) *
+                             static_cast<long double>(c[at]) +
+                         static_cast<long double>(R[radial]) * static_cast<long double>(c[(axis + 1) * quantity + at]);
+                };
+                for (int i = 0; i < n; ++i) {
+                  for (int k = like ? i : 0; k < n; ++k) {
+                    const long double sum = static_cast<long double>(pair.left_weight) * term(i, pair.right, k) +
+                                            static_cast<long double>(pair.right_weight) * term(k, pair.left, i);
+                    const long double factor = like && i == k ? 1.0L : std::sqrt(2.0L);
+                    expected[entry++] = factor * static_cast<long double>(weights[static_cast<std::size_t>(l)]) * sum;
+                  }
+                }
+              }
+            }
+            kernels.spectrum_jacobian(l_max, n, like, pair, weights.data(), out.data() + 1);
+            CHECK(relative_difference(out, expected) < epsilon<T>);  // the largest number is 99
+            CHECK(out.front() == T(99));
+            CHECK(out.back() == T(99));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE_TEMPLATE("rows are subtracted and streamed, wherever they start", T, double, float) {
+  for_each_level<T>([](const Kernels<T>& kernels) {
+    for (const std::size_t size : {0U, 1U, 7U, 16U, 100U, 333U}) {
+      for (std::size_t start = 0; start < 17; ++start) {
+        const auto from = numbers<T>(static_cast<std::int64_t>(size), 61);
+        std::vector<T> to(size + 40, T(99));
+        kernels.stream(static_cast<std::int64_t>(size), from.data(), to.data() + start);
+        kernels.end_streams();
+        std::vector<T> expected(to.size(), T(99));
+        std::copy(from.begin(), from.end(), expected.begin() + static_cast<std::ptrdiff_t>(start));
+        CHECK(to == expected);
+        kernels.subtract(static_cast<std::int64_t>(size), from.data(), to.data() + start);
+        std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(start), size, T(0));
+        CHECK(to == expected);
+      }
+    }
+  });
+}

@@ -239,7 +239,7 @@ void DensityDescriptor<T>::jacobian(const Structures& structures, const Centers&
             const Columns& columns = rows.columns(center, worker, channel);
             const JacobianBlock<T>& out = find_block(blocks, j);
             if (!out.wide || columns.size() == size) {
-              std::copy_n(gradient, 3 * columns.size(), out.values);
+              simd::kernels<T>().stream(3 * columns.size(), gradient, out.values);
               return;
             }
             std::fill_n(out.values, 3 * size, T(0));
@@ -263,6 +263,7 @@ void DensityDescriptor<T>::jacobian(const Structures& structures, const Centers&
       }
       if (rows.with_strain()) write_strain(voigt.data(), size, rows.strain_of(center));
     }
+    simd::kernels<T>().end_streams();
   });
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "descriptors/density_batch.hpp"
+#include "simd/kernels.hpp"
 
 namespace castile {
 
@@ -78,7 +79,8 @@ struct JacobianBlock {
 /// What is computed about one center's neighbors, and the buffers for it.
 template <typename T>
 struct CenterDerivatives {
-  std::vector<T> gradient, sum, own, voigt, one_hot;
+  AlignedVector<T> gradient, sum, own, voigt;
+  std::vector<T> one_hot;
   std::vector<std::int32_t> order;
 };
 
@@ -120,7 +122,7 @@ void differentiate_center(const DensityExpansion<T>& expansion, const Environmen
     const auto flush = [&] {
       if (current < 0) return;
       on_neighbor(channel, current, buffers.sum.data());
-      for (std::size_t k = 0; k < size; ++k) buffers.own[k] -= buffers.sum[k];
+      simd::kernels<T>().subtract(3 * n, buffers.sum.data(), buffers.own.data());
     };
     expansion.for_each_pair(environment, channel, scratch, [&](std::int64_t pair, const PairTerms<T>& terms) {
       const auto index = static_cast<std::size_t>(pair);
@@ -129,7 +131,7 @@ void differentiate_center(const DensityExpansion<T>& expansion, const Environmen
       // A self image moves with the center: nothing but strain is left of it.
       const bool moves = j != own_atom;
       if (!moves && !with_strain) return;
-      std::vector<T>& out = repeated || !moves ? buffers.gradient : buffers.sum;
+      AlignedVector<T>& out = repeated || !moves ? buffers.gradient : buffers.sum;
       if (moves && !repeated) {
         flush();
         current = j;

@@ -45,6 +45,12 @@ std::int64_t PowerSpectrum<T>::n_features() const {
 }
 
 template <typename T>
+std::int64_t PowerSpectrum<T>::n_touched() const {
+  const std::int64_t n_others = pairs_ == ChannelPairs::like ? 0 : this->n_channels() - 1;
+  return block_size(true) + n_others * block_size(false);
+}
+
+template <typename T>
 template <typename Body>
 void PowerSpectrum<T>::for_each_block(const Coefficients<T>& c, const Body& body) const {
   for (int a = 0; a < c.n_channels(); ++a) {
@@ -173,58 +179,42 @@ std::vector<ColumnRange> PowerSpectrum<T>::columns_touched_by(std::int32_t chann
 // V_q' = Σ_m c_{q',lm} ∂Y_lm, dp/dD = (2l+1)^{-1/2} (R'_q u U_q' + R_q V_q') plus q <-> q', each times the neighbor's
 // weight in the channel of q.
 template <typename T>
-void PowerSpectrum<T>::block_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, std::size_t axis,
-                                      std::array<int, 2> index, std::array<T, 2> weight, Scratch& scratch,
-                                      T* out) const {
-  const auto& kernels = simd::kernels<T>();
-  const int n_max = this->n_max();
-  const int n_padded = c.n_padded;
-  scratch.left.resize(static_cast<std::size_t>(4 * n_padded));
-  scratch.right.resize(static_cast<std::size_t>(4 * n_padded));
-  scratch.forms.resize(static_cast<std::size_t>((this->l_max() + 1) * n_max * n_padded));
-  for (int l = 0; l <= this->l_max(); ++l) {
-    const PairContraction<T> contraction(c, terms, l, axis, scratch.contracted.data());
-    int depth = 0;
-    for (std::size_t side = 0; side < 2; ++side) {
-      if (weight[side] == T(0)) continue;
-      T* radial = (side == 0 ? scratch.left : scratch.right).data() + depth * n_padded;
-      T* density = (side == 0 ? scratch.right : scratch.left).data() + depth * n_padded;
-      contraction.radial(weight[side], radial);
-      contraction.density(index[1 - side], density);
-      depth += 2;
-    }
-    kernels.small_product(n_max, n_padded, depth, scratch.left.data(), 1, n_padded, scratch.right.data(), n_padded,
-                          scratch.forms.data() + l * n_max * n_padded, n_padded);
-  }
-  pack(index[0] == index[1], scratch.forms.data(), n_padded, out);
-}
-
-template <typename T>
 void PowerSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms,
                                      const TouchedChannels<T>& touched, Scratch& scratch, T* out) const {
   contract_degrees(c, terms, scratch.contracted);
   const bool one = touched.only >= 0;
   const std::int32_t own = one ? c.channels[static_cast<std::size_t>(touched.only)] : -1;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    int a = 0;  // index in the coefficients of channel i, and of channel k
-    for (std::int32_t i = 0; i < this->n_channels(); ++i) {
-      const bool has_a = a < c.n_channels() && c.channels[static_cast<std::size_t>(a)] == i;
-      const std::int32_t last = pairs_ == ChannelPairs::like ? i + 1 : this->n_channels();
-      int b = a;
-      for (std::int32_t k = i; k < last; ++k) {
-        const bool has_b = b < c.n_channels() && c.channels[static_cast<std::size_t>(b)] == k;
-        if (!one || own == i || own == k) {
-          if (has_a && has_b) {
-            block_jacobian(c, terms, axis, {a, b}, {touched.weights[a], touched.weights[b]}, scratch, out);
-          } else {
-            std::fill_n(out, block_size(i == k), T(0));
-          }
-          out += block_size(i == k);
+  const auto is_touched = [&](std::int32_t i, std::int32_t k) { return !one || own == i || own == k; };
+  simd::SpectrumPair<T> pair{};
+  pair.R = terms.R;
+  pair.dR = terms.dR;
+  pair.radial_stride = c.n_padded;
+  pair.density_stride = c.stride();
+  pair.quantity_stride = (c.l_max + 1) * c.stride();
+  std::copy(terms.u.begin(), terms.u.end(), pair.u);
+  pair.axis_stride = one ? n_touched() : n_features();
+  int a = 0;  // index in the coefficients of channel i, and b of channel k
+  for (std::int32_t i = 0; i < this->n_channels(); ++i) {
+    const bool has_a = a < c.n_channels() && c.channels[static_cast<std::size_t>(a)] == i;
+    const std::int32_t last = pairs_ == ChannelPairs::like ? i + 1 : this->n_channels();
+    int b = a;
+    for (std::int32_t k = i; k < last; ++k) {
+      const bool has_b = b < c.n_channels() && c.channels[static_cast<std::size_t>(b)] == k;
+      if (is_touched(i, k)) {
+        if (has_a && has_b) {
+          pair.left = scratch.contracted.data() + std::int64_t{a} * c.n_padded;
+          pair.right = scratch.contracted.data() + std::int64_t{b} * c.n_padded;
+          pair.left_weight = touched.weights[a];
+          pair.right_weight = touched.weights[b];
+          simd::kernels<T>().spectrum_jacobian(this->l_max(), this->n_max(), i == k, pair, weights_.data(), out);
+        } else {
+          for (int axis = 0; axis < 3; ++axis) std::fill_n(out + axis * pair.axis_stride, block_size(i == k), T(0));
         }
-        b += has_b ? 1 : 0;
+        out += block_size(i == k);
       }
-      a += has_a ? 1 : 0;
+      b += has_b ? 1 : 0;
     }
+    a += has_a ? 1 : 0;
   }
 }
 

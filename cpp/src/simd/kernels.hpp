@@ -107,6 +107,23 @@ struct GeometryKernels {
 };
 constexpr std::uint32_t selection_slack = 8;
 
+/// One neighbor and a block (a, b) of the power spectrum of a center. U[l][n] = Σ_m c_{n,lm} Y_lm and V, along x, y and
+/// z, the same with ∂Y_lm, of both channels.
+template <typename T>
+struct SpectrumPair {
+  const T* R;                  ///< [l][n]
+  const T* dR;                 ///< the same of R'
+  std::int64_t radial_stride;  ///< between degrees
+  const T* left;               ///< U of channel a; V_x, V_y and V_z follow, quantity_stride apart
+  const T* right;              ///< of channel b
+  std::int64_t density_stride;
+  std::int64_t quantity_stride;
+  T u[3];                    ///< direction
+  T left_weight;             ///< of the neighbor in channel a
+  T right_weight;            ///< and b
+  std::int64_t axis_stride;  ///< of the result
+};
+
 template <typename T>
 struct Kernels {
   /// Monic harmonics of unit vectors: Y[block][lm][lane].
@@ -143,6 +160,18 @@ struct Kernels {
   /// The same times weights[l] and, off the diagonal of like channels and everywhere for unlike ones, √2; without
   /// padding, of like channels those with n <= n' only.
   void (*spectrum)(int l_max, int n, bool like, const T* a, const T* b, std::int64_t stride, const T* weights, T* out);
+
+  /// Derivative of a spectrum along x, y and z of a pair vector, (2l+1)^{-1/2} (R'_n u U_n' + R_n V_n') of both
+  /// channels, weighted and packed as by `spectrum`.
+  void (*spectrum_jacobian)(int l_max, int n, bool like, const SpectrumPair<T>& pair, const T* weights, T* out);
+
+  /// out[k] -= a[k]
+  void (*subtract)(std::int64_t n, const T* a, T* out);
+
+  /// to[k] = from[k] past the caches, for results too large to be found there again; other threads may read them after
+  /// end_streams.
+  void (*stream)(std::int64_t n, const T* from, T* to);
+  void (*end_streams)();
 
   /// g[lm][n'] += Σ_n c[lm][n] W[l][n][n'], rows of c and g `stride` apart.
   void (*bilinear_adjoint)(int l_max, int n, int n_padded, const T* W, const T* c, T* g, std::int64_t stride);

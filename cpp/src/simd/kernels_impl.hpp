@@ -7,9 +7,11 @@
 #include "simd/kernels.hpp"
 #include "simd/pair_gradients.hpp"
 #include "simd/radial.hpp"
+#include "simd/rows.hpp"
 #include "simd/select_close.hpp"
 #include "simd/small_products.hpp"
 #include "simd/spectrum.hpp"
+#include "simd/spectrum_jacobian.hpp"
 #include "simd/weigh_neighbors.hpp"
 
 namespace castile::simd {
@@ -19,7 +21,8 @@ template <typename T>
 constexpr Kernels<T> make_kernels() {
   return {harmonics<T>,  harmonics_gradients<T>, weigh_neighbors<T>, radial<T>,
           accumulate<T>, pair_gradients<T>,      small_product<T>,   bilinear_forms<T>,
-          spectrum<T>,   bilinear_adjoint<T>,    gemm_nt<T>,         gemm_nt_workspace<T>};
+          spectrum<T>,   spectrum_jacobian<T>,   subtract<T>,        stream<T>,
+          end_streams,   bilinear_adjoint<T>,    gemm_nt<T>,         gemm_nt_workspace<T>};
 }
 
 constexpr GeometryKernels kernels_of_geometry = {select_close};

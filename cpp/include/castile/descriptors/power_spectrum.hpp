@@ -35,6 +35,8 @@ class PowerSpectrum final : public FeatureHead<T> {
   std::int64_t block_size(bool like_channels) const;
   /// First column of the block of channels a <= b.
   std::int64_t block_start(std::int32_t a, std::int32_t b) const;
+  /// How many columns one channel touches.
+  std::int64_t n_touched() const;
   /// Calls body(a, b, first column) for the pairs of channels, by their index in the coefficients.
   template <typename Body>
   void for_each_block(const Coefficients<T>& c, const Body& body) const;
@@ -43,9 +45,6 @@ class PowerSpectrum final : public FeatureHead<T> {
   /// The reverse, for the adjoint: W[l][n][n'] with dE/dc_a = W c_b, and its transpose.
   void unpack_like(const T* grad_features, int n_padded, T* W) const;
   void unpack_unlike(const T* grad_features, int n_padded, T* W, T* transposed) const;
-  /// Writes the derivative of one block along one axis; see pair_jacobian.
-  void block_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, std::size_t axis, std::array<int, 2> index,
-                      std::array<T, 2> weight, Scratch& scratch, T* out) const;
 
   ChannelPairs pairs_;
   std::vector<T> weights_;  ///< (2l+1)^{-1/2}

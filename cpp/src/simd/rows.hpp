@@ -1,0 +1,66 @@
+// Long rows of numbers: added to each other, and written past the caches.
+#pragma once
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include "simd/kernels.hpp"
+#include "simd/tiles.hpp"
+#include "simd/vector.hpp"
+
+namespace castile::simd {
+namespace {
+
+/// out[k] -= a[k]
+template <typename T>
+void subtract(std::int64_t n, const T* a, T* out) {
+  constexpr int N = native_lanes<T>;
+  std::int64_t k = 0;
+  for (; k + N <= n; k += N) store<N>(out + k, Vector<T, N>(load<N>(out + k) - load<N>(a + k)));
+  for (; k < n; ++k) out[k] -= a[k];
+  end_kernel();
+}
+
+constexpr std::int64_t cache_line = 64;
+
+/// One line from anywhere to an aligned place that is not read before it is written.
+[[gnu::always_inline]] inline void stream_line(const char* from, char* to) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), _mm512_loadu_si512(from));
+#elif defined(__SSE2__)
+  for (int k = 0; k < cache_line; k += 16) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to + k), _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + k)));
+  }
+#else
+  for (int k = 0; k < cache_line; ++k) to[k] = from[k];
+#endif
+}
+
+/// to[k] = from[k] past the caches, for results too large to be found there again.
+template <typename T>
+void stream(std::int64_t n, const T* from, T* to) {
+  const auto misaligned = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % cache_line / sizeof(T));
+  constexpr auto per_line = static_cast<std::int64_t>(cache_line / sizeof(T));
+  std::int64_t k = 0;
+  const std::int64_t head = misaligned == 0 ? 0 : per_line - misaligned;
+  for (; k < head && k < n; ++k) to[k] = from[k];
+  for (; k + per_line <= n; k += per_line) {
+    stream_line(reinterpret_cast<const char*>(from + k), reinterpret_cast<char*>(to + k));
+  }
+  for (; k < n; ++k) to[k] = from[k];
+  end_kernel();
+}
+
+/// Once all of them are written: other threads may read what was streamed.
+inline void end_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+}  // namespace
+}  // namespace castile::simd
