@@ -24,6 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _QUANTITIES = "ijSDd"
+_NO_SPECIES = np.zeros(len(chemical_symbols), dtype=np.int32)  # cutoffs that do not depend on them
 _CHUNK_ATOMS = 4096  # between two moves of a progress bar; frames are not cut
 
 
@@ -264,15 +265,14 @@ def _joined(parts: list[list[Any]]) -> list[Any]:
 def _as_cutoffs(cutoff: Any, arrays: StructureArrays) -> _Cutoffs:
     if isinstance(cutoff, Mapping):
         return _species_pair_cutoffs(cutoff)
-    no_species = np.zeros(len(chemical_symbols), dtype=np.int32)
     if isinstance(cutoff, Real) or (isinstance(cutoff, np.ndarray) and cutoff.ndim == 0):
-        return _Cutoffs(_checked_distance(cutoff, "cutoff", "in Å"), no_species)
+        return _Cutoffs(_checked_distance(cutoff, "cutoff", "in Å"), _NO_SPECIES)
     if isinstance(cutoff, (str, bytes)) or not hasattr(cutoff, "__len__"):
         raise InputTypeError(
             f"cutoff must be a number, a dict of species pairs or one radius per atom, got {type(cutoff).__name__}"
         )
     radii = _checked_radii(cutoff, arrays)
-    return _Cutoffs(2.0 * float(radii.max(initial=0.0)), no_species, radii=radii)
+    return _Cutoffs(2.0 * float(radii.max(initial=0.0)), _NO_SPECIES, radii=radii)
 
 
 def _checked_distance(value: Any, name: str, remedy: str) -> float:

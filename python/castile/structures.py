@@ -30,6 +30,7 @@ IntArray = npt.NDArray[np.int64]
 _READ_FILES = "read files with ase.io.read(path, ':')"
 _DOUBTFUL_GRAM_DETERMINANT = 1e-8
 _SMALLEST_VOLUME_RATIO = 1e-10  # |det| of the unit cell vectors, below which a cell counts as flat
+_ANY_SPECIES = np.zeros(len(chemical_symbols), dtype=np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,20 +185,34 @@ def as_structure_arrays(frames: Any, first_frame: int = 0) -> StructureArrays:
     n_frames = len(atoms_list)
     offsets = np.zeros(n_frames + 1, dtype=np.int64)
     np.cumsum([len(atoms) for atoms in atoms_list], out=offsets[1:])
-    positions = np.empty((offsets[-1], 3))
-    numbers = np.empty(offsets[-1], dtype=np.int64)
-    cells = np.empty((n_frames, 3, 3))
-    pbc = np.empty((n_frames, 3), dtype=bool)
-    for index, atoms in enumerate(atoms_list):
-        own = slice(offsets[index], offsets[index + 1])
-        positions[own] = atoms.positions
-        numbers[own] = atoms.numbers
-        cells[index] = atoms.cell.array
-        pbc[index] = atoms.pbc
+    n_atoms = int(offsets[-1])
+    positions = _joined([atoms.arrays["positions"] for atoms in atoms_list], np.empty((n_atoms, 3)))
+    numbers = _joined([atoms.arrays["numbers"] for atoms in atoms_list], np.empty(n_atoms, dtype=np.int64))
+    cells = _joined([atoms.cell.array for atoms in atoms_list], np.empty((3 * n_frames, 3))).reshape(-1, 3, 3)
+    pbc = _joined([atoms.pbc for atoms in atoms_list], np.empty(3 * n_frames, dtype=bool)).reshape(-1, 3)
     arrays = StructureArrays(positions, numbers, cells, pbc, offsets, first_frame)
-    _check_finite(arrays)
-    _check_cells(arrays)
+    _check_numbers(arrays)
+    if not arrays.to_core(_ANY_SPECIES).plainly_valid():
+        _check_finite(arrays)
+        _check_cells(arrays)
     return arrays
+
+
+def _joined(parts: list[npt.NDArray[Any]], out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Copy all, whatever their layout, into one contiguous array."""
+    return np.concatenate(parts, out=out, casting="unsafe") if parts else out
+
+
+def _check_numbers(arrays: StructureArrays) -> None:
+    numbers = arrays.numbers
+    if not numbers.size or (numbers.min() >= 0 and numbers.max() < len(chemical_symbols)):
+        return
+    atom = int(np.flatnonzero((numbers < 0) | (numbers >= len(chemical_symbols)))[0])
+    frame = int(np.searchsorted(arrays.atom_offsets, atom, side="right")) - 1
+    raise InputError(
+        f"atom {atom - arrays.atom_offsets[frame]} of frame {arrays.first_frame + frame} has atomic number "
+        f"{numbers[atom]}; it must lie between 0 and {len(chemical_symbols) - 1}"
+    )
 
 
 def _check_finite(arrays: StructureArrays) -> None:
@@ -213,14 +228,6 @@ def _check_finite(arrays: StructureArrays) -> None:
         frame = int(np.flatnonzero(~np.isfinite(arrays.cells).all(axis=(1, 2)))[0])
         raise InputError(
             f"the cell of frame {arrays.first_frame + frame} is not finite: {arrays.cells[frame].tolist()}"
-        )
-    unknown = (arrays.numbers < 0) | (arrays.numbers >= len(chemical_symbols))
-    if unknown.any():
-        atom = int(np.flatnonzero(unknown)[0])
-        frame = int(np.searchsorted(arrays.atom_offsets, atom, side="right")) - 1
-        raise InputError(
-            f"atom {atom - arrays.atom_offsets[frame]} of frame {arrays.first_frame + frame} has atomic number "
-            f"{arrays.numbers[atom]}; it must lie between 0 and {len(chemical_symbols) - 1}"
         )
 
 
