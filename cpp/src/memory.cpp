@@ -105,4 +105,11 @@ void require_memory(double bytes, const std::string& what, const std::string& re
   throw MemoryLimitExceeded(what + ", " + gibibytes(bytes) + "; available " + gibibytes(available) + "; " + remedy);
 }
 
+void MemoryBudget::spend(std::int64_t bytes) {
+  const auto spent = static_cast<double>(spent_ += bytes);
+  if (spent <= unchecked_bytes) return;
+  std::call_once(once_, [this] { available_ = available_memory(); });
+  if (spent > available_) require_memory(spent, what_(spent), remedy_);
+}
+
 }  // namespace castile

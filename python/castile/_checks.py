@@ -89,6 +89,17 @@ def real_array(name: str, value: Any) -> Any:
     return array
 
 
+def finite_array(name: str, value: Any) -> Any:
+    """Return an array of finite real numbers, of the dtype that it has."""
+    array = real_array(name, value)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # quicker than a look at each entry
+    if not np.isfinite(total) and not np.isfinite(array).all():
+        place = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        raise InputError(f"{name} must be finite, but {name}{list(place)} is {array[place]}")
+    return array
+
+
 def integer(name: str, value: Any, lowest: int) -> int:
     """Return an integer that is not below ``lowest``."""
     if isinstance(value, bool) or not isinstance(value, Integral):

@@ -22,8 +22,8 @@ import scipy.sparse
 from ase import Atoms
 
 from castile._core import __version__
-from castile.descriptors import Jacobian, JacobianGroup, StrainGroup
-from castile.descriptors._base import SAMPLE_DTYPE
+from castile.descriptors import DESCRIPTORS, Jacobian, JacobianGroup, StrainGroup
+from castile.descriptors._base import sample_dtype
 from castile.descriptors._species import checked_species
 from castile.descriptors.tabulated import TabulatedBasis
 from castile.errors import FileReadError, InputError
@@ -36,11 +36,13 @@ __all__ = [
     "describe_descriptor",
     "load_features",
     "read_frames",
+    "restore_descriptor",
     "save_features",
 ]
 
 _COMPRESSED = (".gz", ".bz2", ".xz")  # as ASE has them
 _FORMAT_VERSION = 1
+_LEARNED = ("contraction_", "species_mixing_", "radial_mixing_")
 _BLOCK_ARRAYS = ("columns", "values", "row", "frame", "atom")
 _STRAIN_ARRAYS = ("columns", "values", "row")
 _FORMAT_HINT = "name the format (format=, or --format); `ase info --formats` lists those that ASE reads"
@@ -269,11 +271,11 @@ class FeatureFile:
     ----------
     features : ndarray or scipy.sparse.csr_array of shape (n_rows, n_features)
     samples : structured ndarray of shape (n_rows,)
-        Fields ``frame``, ``atom`` and ``species``, as from ``descriptor.samples(frames)``.
+        Fields ``frame``, ``atom`` and ``species``, with groups also ``group``, as from ``descriptor.samples(frames)``.
     feature_names : ndarray of shape (n_features,)
     descriptor : dict
-        ``name`` of the class, ``parameters`` that make an equal one, and the ``species`` that the columns are
-        laid out for.
+        ``name`` of the class, ``parameters``, ``species`` that the columns are laid out for, and what ``fit``
+        ``learned``; :func:`restore_descriptor` makes an equal one of it.
     jacobian : Jacobian or None
     """
 
@@ -302,7 +304,8 @@ def save_features(
     features : ndarray or SciPy sparse matrix of shape (n_rows, n_features)
         Stored as ``features``; a sparse one so that ``scipy.sparse.load_npz`` reads it.
     samples : structured ndarray of shape (n_rows,)
-        Of ``descriptor.samples(frames)``; its fields become the arrays ``frame``, ``atom`` and ``species``.
+        Of ``descriptor.samples(frames)``; its fields become the arrays ``frame``, ``atom``, ``species`` and, if there
+        are groups, ``group``.
     descriptor : fitted descriptor
         Its parameters are stored as JSON, its column names as ``feature_names``.
     jacobian : Jacobian, optional
@@ -321,7 +324,7 @@ def save_features(
     arrays: dict[str, Any] = {"castile_version": __version__, "castile_format": _FORMAT_VERSION}
     arrays["descriptor"] = json.dumps(describe_descriptor(descriptor))
     arrays["feature_names"] = descriptor.get_feature_names_out().astype(str)
-    arrays |= {name: samples[name] for name in ("frame", "atom", "species")}
+    arrays |= {name: samples[name] for name in samples.dtype.names or ()}
     if scipy.sparse.issparse(features):
         rows = scipy.sparse.csr_array(features)
         arrays |= {"format": np.array(b"csr"), "shape": rows.shape, "_is_array": True}
@@ -335,7 +338,7 @@ def save_features(
 
 
 def describe_descriptor(descriptor: Any) -> dict[str, Any]:
-    """Return a descriptor's name, the parameters that make an equal one, and the species of its columns."""
+    """Return a descriptor's name, its parameters, the species of its columns, and what it learned, by attribute."""
     parameters = descriptor.get_params()
     known = parameters.get("species") is not None
     species = checked_species(parameters["species"]) if known else descriptor.species_
@@ -345,10 +348,56 @@ def describe_descriptor(descriptor: Any) -> dict[str, Any]:
         "species": list(species),
         "learned": {
             name: _plain(value)
-            for name in ("contraction_", "species_mixing_", "radial_mixing_")
+            for name in _LEARNED
             if (value := getattr(descriptor, name, None)) is not None
         },
     }
+
+
+def restore_descriptor(description: Mapping[str, Any]) -> Any:
+    """Make the descriptor that features were computed with, fitted as it was.
+
+    Parameters
+    ----------
+    description : mapping
+        The attribute ``descriptor`` of :class:`FeatureFile` or :class:`castile.storage.FeatureStore`.
+
+    Returns
+    -------
+    SOAP, SphericalExpansion or RadialSpectrum
+
+    Raises
+    ------
+    InputError
+        If it does not describe a descriptor that this version has.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from ase.build import molecule
+    >>> import castile
+    >>> soap = castile.SOAP(cutoff=3.0, n_max=2, l_max=2, n_primitives=5).fit(molecule("H2O"))
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "water.npy"
+    >>> store = soap.transform_to(path, [molecule("H2O")])
+    >>> again = castile.io.restore_descriptor(store.descriptor)
+    >>> bool((again.transform(molecule("H2O")) == store.rows()).all())
+    True
+    """
+    classes = {cls.__name__: cls for cls in DESCRIPTORS}
+    try:
+        cls = classes[description["name"]]
+        parameters = dict(description["parameters"])
+        basis = parameters.get("radial_basis")
+        if isinstance(basis, Mapping):
+            parameters["radial_basis"] = TabulatedBasis(basis["r"], basis["values"], basis["quantity"])
+        descriptor = cls(**parameters)
+        descriptor.species_ = tuple(description["species"])
+        for name in _LEARNED:
+            values = description["learned"].get(name)
+            setattr(descriptor, name, None if values is None else np.array(values))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"description does not describe a descriptor of Castile {__version__}: {error!r}") from error
+    return descriptor
 
 
 def _plain(value: Any) -> Any:
@@ -417,8 +466,8 @@ def load_features(path: str | os.PathLike[str]) -> FeatureFile:
 
 
 def _feature_file(file: Any) -> FeatureFile:
-    samples = np.empty(len(file["frame"]), dtype=SAMPLE_DTYPE)
-    for name in ("frame", "atom", "species"):
+    samples = np.empty(len(file["frame"]), dtype=sample_dtype("group" in file))
+    for name in samples.dtype.names or ():
         samples[name] = file[name]
     if "features" in file:
         features = file["features"]

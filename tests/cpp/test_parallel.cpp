@@ -202,6 +202,13 @@ TEST_CASE("the calling thread's number of threads comes before that of the proce
 TEST_CASE("requests beyond the memory at hand are refused with the figures, small ones never") {
   CHECK(castile::available_memory() > 0.0);
   CHECK_NOTHROW(castile::require_memory(1e6, "a small array", "nothing"));
+  castile::MemoryBudget budget([](double bytes) { return std::to_string(bytes > 1e17) + " rows"; }, "take fewer");
+  for (int k = 0; k < 100; ++k) budget.spend(1000);
+  CHECK_THROWS_WITH_AS(
+      [&] {
+        for (int k = 0; k < 1000; ++k) budget.spend(std::int64_t{1} << 50);
+      }(),
+      doctest::Contains("rows"), castile::MemoryLimitExceeded);
   try {
     castile::require_memory(1e18, "the matrix", "take fewer rows");
     FAIL("nothing was thrown");

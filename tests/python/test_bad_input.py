@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from ase import Atom, Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 
 import castile
 from castile import _core, _memory, errors
@@ -501,3 +501,66 @@ def test_the_core_refuses_arrays_that_python_would_not_send():
 def test_sparse_rows_that_cannot_fit_are_refused_with_the_figure(cls):
     with pytest.raises(MemoryLimitError, match=r"the rest of the 800 sparse rows would take .*iB, but only 2.9 KiB"):
         make(cls, species=["H"], sparse=True).transform(frames_for(cls))
+
+
+# ---------------------------------------------------------------- values inside of arguments
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_tangents_and_cotangents_must_be_finite(value):
+    soap = castile.SOAP(cutoff=3.0, n_max=2, l_max=1, species=["H", "O"])
+    atoms = molecule("H2O")
+    cotangent = np.ones_like(soap.transform(atoms))
+    cotangent[1, 2] = value
+    with pytest.raises(InputError, match=rf"cotangent must be finite, but cotangent\[1, 2\] is {value}"):
+        soap.vjp(atoms, cotangent)
+    with pytest.raises(InputError, match="cotangent must be finite"):
+        soap.vjp(atoms, sp.csr_array(cotangent))
+    with pytest.raises(InputError, match=r"positions must be finite, but positions\[0, 0\]"):
+        soap.jvp(atoms, np.full((3, 3), value))
+    huge = np.full((3, cotangent.shape[1]), 1e307)  # whose sum alone overflows
+    assert soap.vjp(atoms, huge).positions.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cutoff": {"H": 2.0, "O": 3.0, "Xx": 1.0}}, r"cutoff must have chemical symbols for keys, got \['Xx'\]"),
+        ({"sigma": {"H": 0.4, "O": 0.5, 8: 0.5}}, r"sigma must have chemical symbols for keys, got \[8\]"),
+        ({"species_weights": {"H": 1.0, "O": 1.0, "Zz": 3.0}}, r"species_weights must have .* got \['Zz'\]"),
+    ],
+)
+def test_keys_that_are_no_element_are_refused(options, message):
+    soap = castile.SOAP(n_max=2, l_max=1, species=["H", "O"], **options)
+    with pytest.raises(InputError, match=message):
+        soap.transform(molecule("H2O"))
+
+
+def test_targets_must_be_a_sequence():
+    with pytest.raises(InputTypeError, match="y must be a sequence of targets, got 3"):
+        castile.SOAP(n_max=2, l_max=1).fit_transform([molecule("H2O")], y=3)
+
+
+def test_flags_of_models_and_kernels_are_no_words():
+    rows = np.eye(3)
+    for name in ("normalize", "loo"):
+        with pytest.raises(InputTypeError, match=f"{name} must be True or False, got 'no'"):
+            castile.KernelRidge(**{name: "no"}).fit(rows, [1.0, 2.0, 3.0])
+    with pytest.raises(InputTypeError, match="normalize must be True or False, got 'no'"):
+        castile.kernels.soap_kernel(rows, normalize="no")
+    with pytest.raises(InputTypeError, match="kernel_params must be None or a dict of arguments, got 5"):
+        castile.KernelRidge(kernel=np.dot, kernel_params=5).fit(rows, [1.0, 2.0, 3.0])
+
+
+def test_a_precomputed_kernel_must_be_symmetric():
+    model = castile.KernelRidge(kernel="precomputed")
+    with pytest.raises(InputError, match="symmetric kernel matrix"):
+        model.fit([[1.0, 5.0], [0.0, 1.0]], [1.0, 2.0])
+    model.fit([[1.0, 0.5], [0.5 + 1e-8, 1.0]], [1.0, 2.0])
+
+
+def test_cells_that_only_overflow_are_judged_by_their_directions():
+    flat = Atoms("H", cell=1e80 * np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1]]), pbc=True)
+    with pytest.raises(InputError, match="periodic cell vectors of frame 0 span no volume"):
+        castile.SOAP(n_max=2, l_max=1).fit(flat)
+    castile.structures.as_structure_arrays(Atoms("H", cell=np.eye(3) * 1e-100, pbc=True))

@@ -1,8 +1,11 @@
 """Fewer features for many species, and fewer radial functions: values, names, and what ``fit`` learns."""
 
+import json
+
 import numpy as np
 import pytest
-from checks import assert_close, assert_gradients_agree
+from ase import Atoms
+from checks import assert_close, assert_gradients_agree, same_bits
 from named_structures import STRUCTURES, several_frames
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -239,3 +242,42 @@ def test_learned_functions_do_not_fit_changed_parameters(frames):
     soap = castile.SOAP(**OPTIONS, n_primitives=5).fit(frames)
     with pytest.raises(castile.NotFittedError, match="changed since fit"):
         soap.set_params(n_max=4).transform(frames)
+
+
+@pytest.mark.parametrize("options", [{"n_primitives": 5}, {"compression": {"species": 1}}], ids=str)
+@pytest.mark.parametrize("species", [["C", "O"], ["C", "H", "O"]], ids=str)
+def test_learned_functions_do_not_fit_other_species(options, species):
+    soap = castile.SOAP(**OPTIONS, **options, species=["H", "O"]).fit(Atoms("H2O", positions=np.eye(3)))
+    with pytest.raises(castile.NotFittedError, match=r"species changed from .*; call fit again"):
+        soap.set_params(species=species).transform(Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.1]]))
+
+
+def test_nothing_is_learned_from_frames_without_atoms():
+    with pytest.raises(castile.InputError, match="no centers to learn from"):
+        castile.SOAP(**OPTIONS, n_primitives=4, species=["H"]).fit([Atoms(), Atoms()])
+
+
+@pytest.mark.parametrize("n_bytes", [1, 20_000, 1 << 25])
+def test_what_is_learned_does_not_depend_on_how_frames_are_cut(frames, monkeypatch, n_bytes):
+    options = {"n_primitives": 5, "compression": {"species": 2, "radial": 2}}
+    expected = castile.SOAP(**OPTIONS, **options).fit(frames)
+    monkeypatch.setattr("castile.descriptors._learning._CHUNK_BYTES", n_bytes)
+    found = castile.SOAP(**OPTIONS, **options).fit(frames)
+    for name in ("contraction_", "species_mixing_", "radial_mixing_"):
+        assert_close(getattr(found, name), getattr(expected, name), 1e-9, what=name)
+
+
+def test_learning_shows_progress(frames, capsys):
+    castile.SOAP(**OPTIONS, n_primitives=5).fit(frames, progress=True)
+    assert "learning" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{"n_primitives": 5}, {"compression": {"species": 2, "radial": 2}}], ids=str)
+def test_a_description_restores_what_was_learned(frames, options):
+    soap = castile.SOAP(**OPTIONS, **options).fit(frames)
+    description = json.loads(json.dumps(castile.io.describe_descriptor(soap)))
+    again = castile.io.restore_descriptor(description)
+    assert same_bits(again.transform(frames), soap.transform(frames))
+    for wrong in ({}, {**description, "name": "Soap"}, {**description, "parameters": {"rcut": 3.0}}):
+        with pytest.raises(castile.CastileError, match="does not describe a descriptor"):
+            castile.io.restore_descriptor(wrong)

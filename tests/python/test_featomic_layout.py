@@ -192,6 +192,10 @@ def test_parameters_are_those_of_the_same_descriptor():
         ({"cutoff_function": "polynomial"}, "cutoff_function='polynomial' is not in featomic"),
         ({"average": "inner"}, "average='inner' has no counterpart in featomic; use 'off'"),
         ({"normalize": True}, "normalize=True has no counterpart"),
+        ({"cutoff": {"H": 2.0}}, "cutoff=.* has no counterpart in featomic, where species share it"),
+        ({"sigma": {"H": 0.4}}, "sigma=.* has no counterpart"),
+        ({"sigma": 0}, "sigma must be a positive length"),
+        ({"n_max": 0}, "n_max must be 1 or more"),
         ({"density_weighting": {"function": "exp", "r0": 2.0, "d": 1.0}}, "'exp'.* is not in featomic; use 'willatt'"),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import make_supercell
-from checks import assert_close, max_abs, numerical_gradients
+from checks import assert_close, max_abs, numerical_gradients, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from named_structures import CUTOFF, CUTOFF_WIDTH, STRUCTURES
@@ -260,6 +260,34 @@ def test_all_gradient_modes_agree_for_coincident_atoms(cls):
     velocities, rate = rng.normal(size=(4, 3)), rng.normal(size=(1, 3, 3))
     expected = np.einsum("rakf,ak->rf", dense, velocities) + np.einsum("rabf,ab->rf", J.strain, rate[0])
     assert_close(descriptor.jvp(atoms, velocities, rate), expected, 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("symbol", ["H", "C", "O", "Si"])
+@pytest.mark.parametrize("cls", DESCRIPTORS)
+def test_an_atom_at_the_very_center_takes_nothing_from_other_species_or_frames(cls, symbol, dtype):
+    """Whichever of the species comes before or after its own, as an atom or as what a point sees."""
+    others = [[1.1, 0.3, -0.9], [-0.8, 1.0, 0.2], [0.1, -1.3, 0.6], [0.9, 1.2, 0.8]]
+    atoms = Atoms([symbol, symbol, *SPECIES], positions=[[0, 0, 0], [0, 0, 0], *others])
+    before = Atoms("OSiHC", positions=others)
+    descriptor = make(cls, dtype=dtype)
+    J = descriptor.jacobian(atoms)
+    if dtype == "float64":
+        positions, strain = numerical_gradients(descriptor, atoms)
+        assert_close(J.to_dense(), positions, 1e-7, what="central differences")
+        assert_close(J.strain, strain, 1e-7, what="central differences, strain")
+    cotangent = np.random.default_rng(0).normal(size=(J.n_rows, J.n_features))
+    alone = descriptor.vjp(atoms, cotangent)
+    for n_threads in (1, 2):
+        with castile.threads(n_threads):
+            behind = descriptor.vjp([before, atoms], np.concatenate([cotangent[:4], cotangent]))
+        assert same_bits(behind.positions[4:], alone.positions)
+        assert same_bits(behind.strain[1:], alone.strain)
+    point = [np.array([[0.0, 0.0, 0.0], [0.4, 0.2, 0.1]])]
+    given = np.concatenate([cotangent[:2], np.zeros((0, J.n_features))])
+    g = descriptor.vjp([atoms], given, centers=point)
+    J = descriptor.jacobian([atoms], centers=point)
+    assert_close(g.positions, np.einsum("rf,rakf->ak", given, J.to_dense().astype(float)), 1e-6)
 
 
 @pytest.mark.parametrize("average", AVERAGES)

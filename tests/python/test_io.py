@@ -292,3 +292,14 @@ def test_molecules_and_frames_of_different_sizes_are_stored(tmp_path):
     found = load_features(tmp_path / "a.npz")
     assert found.samples["species"].tolist() == ["O", "H", "H", "C", "H", "H", "H", "H"]
     assert found.jacobian is None
+
+
+def test_groups_of_rows_are_stored(tmp_path):
+    atoms = molecule("CH3OH")
+    soap = castile.SOAP(cutoff=3.0, n_max=2, l_max=1, average="inner", species=["H", "C", "O"])
+    groups = [0, 1, 1, 0, 2, 2]
+    path = tmp_path / "groups.npz"
+    samples = soap.samples(atoms, groups=groups)
+    save_features(path, soap.transform(atoms, groups=groups), samples, soap)
+    assert np.array_equal(load_features(path).samples, samples)
+    assert load_features(path).samples["group"].tolist() == [0, 1, 2]

@@ -194,9 +194,16 @@ def test_progress_bars_move_and_do_not_change_the_choice(method, randomize, what
 
 def test_a_gram_matrix_that_does_not_fit_into_memory_is_refused(monkeypatch):
     monkeypatch.setattr("castile._memory._ALWAYS_FITS", 0)
-    monkeypatch.setattr("castile._memory._core.available_memory", lambda: 100)
+    available = iter([10_000, 100])
+    monkeypatch.setattr("castile._memory._core.available_memory", lambda: next(available))
     with pytest.raises(MemoryLimitError, match="the 6 x 6 kernel matrix would take 288 B"):
         castile.select(random_rows(20, 6), 3)
+
+
+def test_sparse_rows_whose_dense_copy_does_not_fit_are_refused():
+    rows = scipy.sparse.csr_array((300_000, 3_000_000))
+    with pytest.raises(MemoryLimitError, match=r"choosing from dense rows would take .*TiB.*; give fewer rows"):
+        castile.select(rows, 3)
 
 
 @pytest.mark.parametrize(

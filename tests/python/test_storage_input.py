@@ -1,6 +1,7 @@
 """Features on disk: nothing of the user's is lost, and what cannot work is refused clearly."""
 
 import errno
+import json
 import os
 import pathlib
 import sys
@@ -12,7 +13,14 @@ from stream_cases import PACKAGES, content, make, molecules, run_script
 
 import castile
 from castile import storage
-from castile.errors import InputError, InputTypeError, MissingPackageError, NotFittedError, UnknownSpeciesError
+from castile.errors import (
+    FileReadError,
+    InputError,
+    InputTypeError,
+    MissingPackageError,
+    NotFittedError,
+    UnknownSpeciesError,
+)
 from castile.storage import _staging
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -238,3 +246,13 @@ def soap_files(soap, path, frames):
     for file in path.parent.glob("reference.*"):
         yield file.read_bytes()
         file.unlink()
+
+
+@pytest.mark.parametrize("change", [{"dtype": "|O"}, {"filters": [{"id": "pickle"}]}, {"compressor": {"id": "pickle"}}])
+def test_a_zarr_store_that_could_run_code_is_not_opened(tmp_path, change):
+    pytest.importorskip("zarr")
+    store = make().transform_to(tmp_path / "x.zarr", molecules(2))
+    array = tmp_path / "x.zarr" / "features" / ".zarray"
+    array.write_text(json.dumps({**json.loads(array.read_text()), **change}))
+    with pytest.raises(FileReadError, match="stored in a way that Castile does not write"):
+        store.rows()

@@ -230,3 +230,52 @@ def test_the_journal_names_what_the_run_computes(tmp_path):
 def test_numpy_numbers_as_parameters_agree_with_pythons(tmp_path):
     break_off(tmp_path / "x.npy", 7, make(cutoff=np.float64(3.0), n_max=np.int64(3), normalize=np.bool_(True)))
     make(normalize=True).transform_to(tmp_path / "x.npy", stream(), resume=True)
+
+
+def test_what_fit_learned_must_agree_also_for_a_finished_run(path):
+    soap = make(compression={"species": 1}).fit(molecules(3))
+    soap.transform_to(path, stream())
+    soap.transform_to(path, stream(), resume=True)
+    soap.fit(molecules())
+    with pytest.raises(InputError, match=r"what fit learned was .* now .*give the descriptor that was fitted then"):
+        soap.transform_to(path, stream(), resume=True)
+
+
+def test_a_finished_run_with_other_values_is_noticed(path, monkeypatch):
+    soap = make(sparse=path.suffix == ".h5")
+    soap.transform_to(path, stream())
+    core = castile.descriptors._base.core_descriptor
+    other = {**soap.get_params(), "sigma": 0.6}
+    wrong = make(**other)._core(soap.species)
+    monkeypatch.setattr(castile.descriptors._base, "core_descriptor", lambda dtype, parameters: wrong)
+    with pytest.raises(InputError, match=r"have other features now than in .*, though all parameters agree"):
+        soap.transform_to(path, stream(), resume=True)
+    monkeypatch.setattr(castile.descriptors._base, "core_descriptor", core)
+    soap.transform_to(path, stream(), resume=True)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_rows_of_groups_are_stored_and_resumed(path, sparse):
+    soap = make(average="inner", sparse=sparse)
+    frames = molecules(N_FRAMES)
+    groups = [np.arange(len(atoms)) % 2 for atoms in frames]
+    break_off(path, 4, soap, groups=groups[:4])
+    store = soap.transform_to(path, stream(), groups=iter(groups), resume=True)
+    assert store.samples().dtype.names == ("frame", "atom", "species", "group")
+    assert np.array_equal(store.samples(), soap.samples(frames, groups=groups))
+    X, expected = store.rows(), soap.transform(frames, groups=groups)
+    assert np.array_equal(X.toarray() if sparse else X, expected.toarray() if sparse else expected)
+    with pytest.raises(InputError, match="groups was True, now False"):
+        soap.transform_to(path, stream(), resume=True)
+
+
+def test_points_may_be_cut_otherwise_when_a_finished_run_is_compared(path):
+    frames = molecules(3)
+    centers = [[0, 1], np.zeros((2, 3)) + 0.3, np.zeros((1, 3))]
+    soap = make()
+    store = soap.transform_to(path, frames, centers=centers, chunk_size=1)
+    again = soap.transform_to(path, frames, centers=centers, resume=True)
+    assert np.array_equal(store.rows(), again.rows())
+    moved = [[0, 1], np.zeros((2, 3)) + 0.31, np.zeros((1, 3))]
+    with pytest.raises(InputError, match="other frames or centers"):
+        soap.transform_to(path, frames, centers=moved, resume=True)

@@ -206,3 +206,21 @@ def test_a_progress_bar_is_drawn_also_when_the_number_of_frames_is_unknown(capfd
     assert shown.out == ""
     assert "SOAP" in shown.err
     assert ("6/6" if known else "6/?") in shown.err
+
+
+def test_chunks_are_bounded_by_points_and_by_groups_too(monkeypatch):
+    frames = molecules(20)
+    soap = make()
+    points = [np.random.default_rng(k).normal(size=(50, 3)) for k in range(20)]
+    monkeypatch.setattr(_streaming, "_CHUNK_BYTES", 120 * soap._core(soap.species).n_features * 8)
+    sizes = [len(chunk.features) for chunk in soap.iter_transform(frames, centers=points)]
+    assert sizes == [150] * 6 + [100]
+    monkeypatch.setattr(_streaming, "_CHUNK_BYTES", 6 * soap._core(soap.species).n_features * 8)
+    groups = [np.arange(len(atoms)) % 2 for atoms in frames]
+    sizes = [len(chunk.features) for chunk in make(average="inner").iter_transform(frames, groups=groups)]
+    assert max(sizes) <= 7
+    sizes = [len(chunk.features) for chunk in make(average="inner_per_species").iter_transform(frames)]
+    assert max(sizes) <= 8
+    monkeypatch.setattr(_streaming, "_CHUNK_ATOMS", 100)
+    sizes = [len(chunk.features) for chunk in make(average="inner").iter_transform(frames, centers=points)]
+    assert sizes == [2] * 10

@@ -1,6 +1,11 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
 #include <string>
+#include <utility>
 
 namespace castile {
 
@@ -10,5 +15,23 @@ double available_memory();
 /// Throws MemoryLimitExceeded, "<what>, X GiB; available Y GiB; <remedy>", if that many bytes are not at
 /// hand. Small requests pass unchecked, so that the call costs nothing where it does not matter.
 void require_memory(double bytes, const std::string& what, const std::string& remedy);
+
+/// Stops work whose results outgrow the memory, while it is still on its way; shared by the threads.
+class MemoryBudget {
+ public:
+  /// what(bytes) describes results of so many bytes; see require_memory.
+  MemoryBudget(std::function<std::string(double)> what, std::string remedy)
+      : what_(std::move(what)), remedy_(std::move(remedy)) {}
+
+  /// Throws MemoryLimitExceeded if everything that was spent so far does not fit.
+  void spend(std::int64_t bytes);
+
+ private:
+  std::function<std::string(double)> what_;
+  std::string remedy_;
+  double available_ = 0.0;
+  std::atomic<std::int64_t> spent_{0};
+  std::once_flag once_;
+};
 
 }  // namespace castile

@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "castile/descriptors/density_descriptor.hpp"
+#include "castile/memory.hpp"
 #include "castile/parallel.hpp"
 #include "descriptors/row_space.hpp"
 
@@ -22,6 +24,17 @@ struct CenterBlock {
   std::int64_t row;    ///< that the centers are averaged to; without averages that of the first
   std::int64_t first;  ///< centers, counted over all frames
   std::int64_t last;
+};
+
+/// Stops sparse results that outgrow the memory; columns are numbers of 32 bits, and joining the rows makes a copy.
+template <typename T>
+class SparseRowBudget {
+ public:
+  void spend(std::int64_t row_size) { budget_.spend(row_size * std::int64_t{2 * sizeof(T) + sizeof(std::int32_t)}); }
+
+ private:
+  MemoryBudget budget_{[](double) { return std::string("the sparse rows"); },
+                       "transform fewer frames or centers at a time, or use average="};
 };
 
 /// The norm of a row; the sum runs in double precision.

@@ -338,9 +338,11 @@ SparseRows<T> DensityDescriptor<T>::jvp_sparse(const Structures& structures, con
   std::vector<SparseRow> rows(static_cast<std::size_t>(n_rows(structures, centers)));
   const Batch batch = make_batch(structures, centers);
   const RowSpaces spaces = averages() ? spaces_of_frames(batch) : whole_spaces();
+  SparseRowBudget<T> budget;
   differentiate_rows(
       batch, rates, spaces, [&](const Coefficients<T>& c) { return space_of(c.channels); },
       [&](std::int64_t row, const RowSpace& space, const std::vector<T>& row_dot) {
+        budget.spend(space.size());
         rows[static_cast<std::size_t>(row)] = {head_->columns_of_channels(space.channels), row_dot};
       });
   return join_rows(rows);

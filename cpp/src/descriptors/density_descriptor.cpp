@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "castile/memory.hpp"
 #include "descriptors/density_batch.hpp"
 
 namespace castile {
@@ -171,7 +172,9 @@ template <typename T>
 SparseRows<T> DensityDescriptor<T>::transform_sparse(const Structures& structures, const Centers& centers) const {
   std::vector<SparseRow> rows(static_cast<std::size_t>(n_rows(structures, centers)));
   const Batch batch = make_batch(structures, centers);
+  SparseRowBudget<T> budget;
   const auto finish = [&](const RowSpace& space, SparseRow& kept) {
+    budget.spend(space.size());
     kept.ranges = head_->columns_of_channels(space.channels);
     if (parameters_.normalize) normalize_row(kept.values.data(), space.size());
   };

@@ -98,14 +98,13 @@ simd::DistanceWeighting distance_weighting(const PairWeight& weight, double step
 /// A neighbor at the center has no direction. R/r -> R', which l = 1 alone has; with 1/r set to one this is the exact
 /// limit.
 template <typename T>
-void put_at_center(const SplinedBasis<T>& radial, double factor, const typename Environment<T>::Group& group,
-                   std::int64_t index, Environment<T>& e) {
+void put_slot_at_center(const SplinedBasis<T>& radial, double factor, const typename Environment<T>::Group& group,
+                        std::int64_t index, Environment<T>& e) {
   const auto slot = static_cast<std::size_t>(group.first_slot + index);
   e.x[slot] = e.y[slot] = T(0);
   e.z[slot] = e.inverse_distance[slot] = T(1);
   const RadialWeights w = radial.weights(0.0);
   e.row[slot] = w.row;
-  if (e.gradient_weights.empty()) e.gradient_weights = e.weights;
   const int n_weights = 2 * hermite_orders(radial.form());
   const std::int64_t first =
       group.first_slot * max_hermite_weights + index / lanes<T> * n_weights * lanes<T> + index % lanes<T>;
@@ -255,7 +254,25 @@ void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t
     scratch.pair_z[slot] = pairs.D[index][2];
     scratch.pair_d[slot] = pairs.d[index];
   }
+  double closest = no_direction_below;
+  for (std::int64_t pair = first; pair < last; ++pair) {
+    closest = std::min(closest, pairs.d[static_cast<std::size_t>(pair)]);
+  }
   for (std::size_t group = 0; group < environment.groups.size(); ++group) weigh_group(environment, group, scratch);
+  if (closest < no_direction_below) put_at_center(environment, scratch);
+}
+
+template <typename T>
+void DensityExpansion<T>::put_at_center(Environment<T>& environment, const ExpansionScratch<T>& scratch) const {
+  environment.gradient_weights = environment.weights;
+  for (std::size_t index = 0; index < environment.groups.size(); ++index) {
+    const auto group = environment.groups[index];
+    const std::int32_t s = environment.species[index];
+    for (std::int64_t k = 0; k < group.count; ++k) {
+      if (scratch.pair_d[static_cast<std::size_t>(group.first_slot + k)] >= no_direction_below) continue;
+      put_slot_at_center(radial(s), species_weights_[static_cast<std::size_t>(s)], group, k, environment);
+    }
+  }
 }
 
 template <typename T>
@@ -299,9 +316,6 @@ void DensityExpansion<T>::weigh_group(Environment<T>& e, std::size_t index, Expa
                                     e.derivative_weights.data() + first_weight};
   simd::kernels<T>().weigh_neighbors(distance_weighting(table.weight(), table.step(), table.form(), table.end()), pairs,
                                      out);
-  for (std::int64_t k = 0; k < group.count; ++k) {
-    if (pairs.d[k] < no_direction_below) put_at_center(table, species_weights_[s], group, k, e);
-  }
 }
 
 template <typename T>

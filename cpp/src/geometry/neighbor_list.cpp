@@ -1,9 +1,7 @@
 #include "castile/geometry/neighbor_list.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <mutex>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -17,8 +15,7 @@
 namespace castile {
 namespace {
 
-constexpr std::int64_t block_size = 128;             // centers
-constexpr std::int64_t unchecked_pairs = 1'000'000;  // few enough that memory is not looked at
+constexpr std::int64_t block_size = 128;  // centers
 constexpr double slot_bytes = sizeof(std::uint32_t);
 
 std::string pairs_text(double n_pairs, const std::string& about) {
@@ -40,28 +37,6 @@ double estimated_pairs(const Structures& structures, double cutoff) {
   }
   return n_pairs;
 }
-
-/// Stops a search whose pairs outgrow the memory, while it is still on its way.
-class PairBudget {
- public:
-  explicit PairBudget(double bytes_per_pair) : bytes_per_pair_(bytes_per_pair) {}
-
-  void spend(std::size_t n_pairs) {
-    const std::int64_t spent = spent_ += static_cast<std::int64_t>(n_pairs);
-    if (spent <= unchecked_pairs) return;
-    std::call_once(once_, [this] { available_ = available_memory(); });
-    if (static_cast<double>(spent) * bytes_per_pair_ > available_) {
-      require_memory(static_cast<double>(spent) * bytes_per_pair_, pairs_text(static_cast<double>(spent), "more than"),
-                     "use a smaller cutoff");
-    }
-  }
-
- private:
-  double bytes_per_pair_;
-  double available_ = 0.0;
-  std::atomic<std::int64_t> spent_{0};
-  std::once_flag once_;
-};
 
 }  // namespace
 
@@ -112,7 +87,9 @@ void NeighborList::split_into_blocks() {
 }
 
 void NeighborList::find_pairs(const NeighborListOptions& options) {
-  PairBudget budget(options.bytes_per_pair + slot_bytes);
+  const double bytes_per_pair = options.bytes_per_pair + slot_bytes;
+  MemoryBudget budget([&](double bytes) { return pairs_text(bytes / bytes_per_pair, "more than"); },
+                      "use a smaller cutoff");
   parallel_for(static_cast<std::int64_t>(blocks_.size()), [&] {
     return [&, found = std::vector<std::uint32_t>()](std::int64_t index) mutable {
       Block& block = blocks_[static_cast<std::size_t>(index)];
@@ -123,7 +100,7 @@ void NeighborList::find_pairs(const NeighborListOptions& options) {
         const std::size_t before = found.size();
         search.append_slots(center, options.half, options.self_interaction, found);
         count[center] = static_cast<std::int64_t>(found.size() - before);
-        budget.spend(found.size() - before);
+        budget.spend(static_cast<std::int64_t>(static_cast<double>(found.size() - before) * bytes_per_pair));
       }
       block.slots = found;
     };

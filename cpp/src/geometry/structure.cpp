@@ -12,16 +12,22 @@ bool all_finite(const double* values, std::int64_t count) {
   return sum == 0.0;
 }
 
-/// Of unit vectors along the periodic axes, which must not be zero: the determinant of their scalar products.
+/// Of unit vectors along the periodic axes: the determinant of their scalar products; NaN where a vector has no
+/// direction, is zero or its square overflows.
 double gram_determinant(const double* cell, const bool* pbc) {
   const auto product = [&](int a, int b) {
     return cell[3 * a] * cell[3 * b] + cell[3 * a + 1] * cell[3 * b + 1] + cell[3 * a + 2] * cell[3 * b + 2];
   };
-  const auto cosine = [&](int a, int b) {
-    return pbc[a] && pbc[b] ? product(a, b) / std::sqrt(product(a, a) * product(b, b)) : 0.0;
-  };
-  const double x = cosine(1, 2), y = cosine(0, 2), z = cosine(0, 1);
-  return 1.0 - x * x - y * y - z * z + 2.0 * x * y * z;
+  double cosine[3];
+  double self = 0.0;  // of zeros
+  for (int axis = 0; axis < 3; ++axis) {
+    const int a = (axis + 1) % 3;
+    const int b = (axis + 2) % 3;
+    if (pbc[axis]) self += product(axis, axis) / product(axis, axis) - 1.0;
+    cosine[axis] = pbc[a] && pbc[b] ? product(a, b) / (std::sqrt(product(a, a)) * std::sqrt(product(b, b))) : 0.0;
+  }
+  const auto [x, y, z] = cosine;
+  return 1.0 - x * x - y * y - z * z + 2.0 * x * y * z + self;
 }
 
 }  // namespace
@@ -45,11 +51,7 @@ bool plainly_valid(const Structures& structures) {
   }
   for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
     const double determinant = gram_determinant(structures.cells + 9 * frame, structures.pbc + 3 * frame);
-    for (int axis = 0; axis < 3; ++axis) {
-      const double* vector = structures.cells + 9 * frame + 3 * axis;
-      if (structures.pbc[3 * frame + axis] && vector[0] == 0.0 && vector[1] == 0.0 && vector[2] == 0.0) return false;
-    }
-    if (!(determinant > no_doubt)) return false;  // also if it overflowed
+    if (!(determinant > no_doubt)) return false;  // also for NaN
   }
   return true;
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -33,7 +33,7 @@ from castile.descriptors._species import checked_species
 from castile.descriptors._streaming import FeatureChunk, iterate_chunks
 from castile.descriptors.jacobian import Gradients, Jacobian, MemoryEstimate
 from castile.descriptors.tabulated import TabulatedBasis
-from castile.errors import InputError, NotFittedError
+from castile.errors import InputError, InputTypeError, NotFittedError
 from castile.progress import track
 from castile.structures import (
     StructureArrays,
@@ -46,12 +46,17 @@ from castile.structures import (
 if TYPE_CHECKING:
     from castile.storage import FeatureStore
 
-__all__ = ["SAMPLE_DTYPE", "DensityDescriptor"]
+__all__ = ["DensityDescriptor", "sample_dtype"]
 
 _DENSE_BYTES = 1 << 26
 
-SAMPLE_DTYPE = np.dtype([("frame", np.int64), ("atom", np.int64), ("species", "U2")])
-_GROUPED_SAMPLE_DTYPE = np.dtype([*SAMPLE_DTYPE.descr, ("group", np.int64)])
+_SAMPLE_DTYPE = np.dtype([("frame", np.int64), ("atom", np.int64), ("species", "U2")])
+_GROUPED_SAMPLE_DTYPE = np.dtype([*_SAMPLE_DTYPE.descr, ("group", np.int64)])
+
+
+def sample_dtype(groups: bool) -> np.dtype[Any]:
+    """Return the fields that say what a row is."""
+    return _GROUPED_SAMPLE_DTYPE if groups else _SAMPLE_DTYPE
 
 
 class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -89,13 +94,15 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
 
     # ------------------------------------------------------------------ scikit-learn's contract
 
-    def fit(self, frames: Any, y: Any = None) -> DensityDescriptor:
+    def fit(self, frames: Any, y: Any = None, *, progress: bool = False) -> DensityDescriptor:
         """Check the parameters and learn the species, if they were not given.
 
         Parameters
         ----------
         frames : ase.Atoms or a sequence of them
         y : ignored
+        progress : bool
+            Show a progress bar while combinations are learned.
 
         Returns
         -------
@@ -117,7 +124,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         if structures.n_frames == 0:
             raise InputError("frames is empty; give at least one ase.Atoms")
         species = self._found_species(structures)
-        learned, variance_kept = learn(self, structures, species)
+        learned, variance_kept = learn(self, structures, species, progress)
         self._core(species, learned)  # checks the parameters
         self.species_ = species
         for name in Learned.__dataclass_fields__:
@@ -140,7 +147,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
     ) -> Any:
         """Fit, then return the features of the same frames; see :meth:`fit` and :meth:`transform`."""
         frames = frames if is_series(frames) or is_single_frame(frames) else as_frames(frames)
-        self.fit(frames, y)
+        self.fit(frames, y, progress=progress)
         self._check_targets(frames, y)
         return self.transform(frames, centers=centers, groups=groups, progress=progress)
 
@@ -148,6 +155,8 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         """Refuse targets per structure for rows per atom, as a Pipeline would otherwise pass them on."""
         if y is None or self.average != "off":
             return
+        if not hasattr(y, "__len__"):
+            raise InputTypeError(f"y must be a sequence of targets, got {y!r}")
         atoms_list = as_frames(frames)
         n_atoms = sum(len(atoms) for atoms in atoms_list)
         if len(y) == len(atoms_list) != n_atoms:
@@ -386,7 +395,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
     def _samples(self, given: DescriptorInput) -> npt.NDArray[Any]:
         """Say what each row of input that is checked is, with the frames counted from 0."""
         rows = given.rows
-        samples = np.zeros(rows.n_rows, dtype=SAMPLE_DTYPE if rows.groups is None else _GROUPED_SAMPLE_DTYPE)
+        samples = np.zeros(rows.n_rows, dtype=sample_dtype(rows.groups is not None))
         samples["frame"] = rows.frame()
         samples["atom"] = -1
         if rows.groups is not None:
@@ -424,9 +433,9 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         """
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
-        cotangent = cotangent.tocsr() if sp.issparse(cotangent) else _checks.real_array("cotangent", cotangent)
+        cotangent = cotangent.tocsr() if sp.issparse(cotangent) else _checks.finite_array("cotangent", cotangent)
         if sp.issparse(cotangent):
-            _checks.real_array("cotangent", cotangent.data)
+            _checks.finite_array("cotangent", cotangent.data)
         if cotangent.shape != (given.n_rows, core.n_features):
             raise InputError(
                 f"cotangent must have shape {(given.n_rows, core.n_features)}, that of the features, "
@@ -531,14 +540,12 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
             If it would not fit into memory; :meth:`estimate_memory` tells beforehand, :meth:`vjp` never
             forms it.
         """
-        builder = self._jacobian_builder(frames, centers, groups, strain)
-        estimate = builder.estimate()
-        require_memory(
-            estimate.total,
-            "the Jacobian",
-            "use vjp or jvp, which never form it, choose centers, or set strain=False",
-        )
-        return builder.build(progress)
+
+        def require(estimate: MemoryEstimate) -> None:
+            remedy = "use vjp or jvp, which never form it, choose centers, or set strain=False"
+            require_memory(estimate.total, "the Jacobian", remedy)
+
+        return self._jacobian_builder(frames, centers, groups, strain, require).build(progress)
 
     def estimate_memory(
         self, frames: Any, centers: Any = None, *, groups: Any = None, strain: bool = True
@@ -554,12 +561,15 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         -------
         MemoryEstimate
         """
-        return self._jacobian_builder(frames, centers, groups, strain).estimate()
+        return self._jacobian_builder(frames, centers, groups, strain, None).estimate()
 
-    def _jacobian_builder(self, frames: Any, centers: Any, groups: Any, strain: bool) -> JacobianBuilder:
+    def _jacobian_builder(
+        self, frames: Any, centers: Any, groups: Any, strain: bool, check: Callable[[MemoryEstimate], None] | None
+    ) -> JacobianBuilder:
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
-        return JacobianBuilder(core, given, self.dtype, _checks.flag("strain", strain), self.sparse)
+        strain = _checks.flag("strain", strain)
+        return JacobianBuilder(core, given, self.dtype, strain=strain, sparse=self.sparse, check=check)
 
     # ------------------------------------------------------------------ the radial functions
 
@@ -622,6 +632,11 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         dtype = _checks.choice("dtype", self.dtype, ("float64", "float32"))
         if learned is None:
             learned = Learned(*(getattr(self, f"{name}_", None) for name in Learned.__dataclass_fields__))
+            if learns(self) and hasattr(self, "species_") and tuple(species) != self.species_:
+                raise NotFittedError(
+                    f"species changed from {list(self.species_)} to {list(species)} since fit learned from frames; "
+                    "call fit again"
+                )
         return core_descriptor(dtype, core_parameters(self, tuple(species), learned))
 
     def _species_or_raise(self) -> tuple[str, ...]:
@@ -654,7 +669,7 @@ def _core_rows(rows: Any, dtype: str) -> tuple[Any, ...]:
 def _tangent(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     if value is None:
         return np.zeros(shape)
-    tangent = np.ascontiguousarray(_checks.real_array(name, value), dtype=np.float64)
+    tangent = np.ascontiguousarray(_checks.finite_array(name, value), dtype=np.float64)
     if tangent.shape != shape:
         raise InputError(f"{name} must have shape {shape}, got {tangent.shape}")
     return tangent

@@ -45,11 +45,6 @@ class Compression:
     n_tensor_features: int = 0
     seed: int = 0
 
-    @property
-    def is_learned(self) -> bool:
-        """True if ``fit`` has to find matrices."""
-        return isinstance(self.species, int) or isinstance(self.radial, int)
-
 
 def checked_compression(compression: Any, n_species: int) -> Compression:
     """Return what ``compression`` asks for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
@@ -22,6 +23,11 @@ class _Cache:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
+        self._make_lock()
+        # In a forked child another thread's lock would never be released.
+        os.register_at_fork(after_in_child=self._make_lock)
+
+    def _make_lock(self) -> None:
         self._lock = threading.Lock()
 
     def get(self, dtype: str, parameters: Mapping[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from castile.structures import (
     species_table,
 )
 
-__all__ = ["Chunk", "DescriptorInput", "prepare_input"]
+__all__ = ["Chunk", "DescriptorInput", "last_within", "prepare_input"]
 
 # Large enough to keep all threads busy, small enough that progress moves. Frames are never cut, so that what is
 # prepared for a frame is prepared once, and sums over its centers do not depend on the batch.
@@ -63,9 +63,9 @@ class DescriptorInput:
         """Yield (rows, chunk) in order, of at most ``max_rows`` rows unless one frame has more."""
         start = 0
         while start < self.structures.n_frames:
-            stop = _last_within(self.centers.offsets, start, _CHUNK_CENTERS)
+            stop = last_within(self.centers.offsets, start, _CHUNK_CENTERS)
             if max_rows is not None:
-                stop = min(stop, _last_within(self.rows.frame_offsets, start, max_rows))
+                stop = min(stop, last_within(self.rows.frame_offsets, start, max_rows))
             stop = max(stop, start + 1)
             yield self._chunk(start, stop)
             start = stop
@@ -86,7 +86,7 @@ class DescriptorInput:
         )
 
 
-def _last_within(offsets: IntArray, start: int, room: int) -> int:
+def last_within(offsets: IntArray, start: int, room: int) -> int:
     """Return the last frame offset that is no more than ``room`` away from that of ``start``."""
     return int(np.searchsorted(offsets, offsets[start] + room, side="right")) - 1
 

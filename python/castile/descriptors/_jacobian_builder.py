@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,26 +55,39 @@ class _Part:
 class JacobianBuilder:
     """A Jacobian whose blocks are counted but not yet computed.
 
-    Rows come in order, so a chunk's blocks are a contiguous part of each group.
+    Rows come in order, so a chunk's blocks are a contiguous part of each group. ``check`` is called with the estimate
+    of what was counted so far, and may raise; without it the Jacobian is counted, but cannot be built.
     """
 
-    def __init__(self, core: Any, given: DescriptorInput, dtype: str, strain: bool, sparse: bool) -> None:
+    def __init__(
+        self,
+        core: Any,
+        given: DescriptorInput,
+        dtype: str,
+        *,
+        strain: bool,
+        sparse: bool,
+        check: Callable[[MemoryEstimate], None] | None,
+    ) -> None:
         self._core = core
         self._given = given
         self._dtype = np.dtype(dtype)
         self._strain = strain
         self._sparse = sparse
-        self._layouts: list[tuple[int, Chunk, _core.JacobianLayout]] = [
-            (rows, chunk, core.jacobian_layout(*chunk.arguments, sparse)) for rows, chunk in given.chunks()
-        ]
+        self._layouts: list[tuple[int, Chunk, _core.JacobianLayout]] = []
         # Chunks number their groups and sets by themselves; these keys tell which are the same.
         self._blocks: dict[_Key, _Part] = {}
         self._sets: dict[tuple[int, ...], _Part] = {}
-        for _, _, layout in self._layouts:
-            for channels, n_columns, rows in layout.sets:
-                self._sets.setdefault(channels, _Part()).count(len(rows), n_columns)
+        for rows, chunk in given.chunks():
+            layout = core.jacobian_layout(*chunk.arguments, sparse)
+            if check is not None:  # else it is not built
+                self._layouts.append((rows, chunk, layout))
+            for channels, n_columns, own_rows in layout.sets:
+                self._sets.setdefault(channels, _Part()).count(len(own_rows), n_columns)
             for key, (*_, n_columns, row, _, _) in _keyed_groups(layout):
                 self._blocks.setdefault(key, _Part()).count(len(row), n_columns)
+            if check is not None:
+                check(self.estimate())
 
     def estimate(self) -> MemoryEstimate:
         """Return the bytes of what :meth:`build` makes."""

@@ -14,8 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from castile import _checks, _core
 from castile.descriptors._core_cache import core_descriptor
+from castile.descriptors._input import last_within
 from castile.descriptors._parameters import Learned, expansion_parameters, number_of_primitives
 from castile.errors import InputError
+from castile.progress import track
 from castile.structures import StructureArrays, species_table
 
 __all__ = ["accumulate_covariances", "leading_mixtures", "learn", "learns", "optimal_contraction"]
@@ -23,7 +25,7 @@ __all__ = ["accumulate_covariances", "leading_mixtures", "learn", "learns", "opt
 FloatArray = npt.NDArray[np.float64]
 
 
-_CHUNK_FRAMES = 64
+_CHUNK_BYTES = 1 << 25  # of coefficients, of which a few copies are made
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ def accumulate_covariances(chunks: Iterable[FloatArray], l_max: int) -> Covarian
     """Sum over chunks of coefficients, each (n_centers, n_species, n_max, (l_max + 1)²)."""
     radial: FloatArray | None = None
     species: FloatArray | None = None
+    n_centers = 0
     for c in chunks:
         parts = []
         for degree in range(l_max + 1):
@@ -56,7 +59,8 @@ def accumulate_covariances(chunks: Iterable[FloatArray], l_max: int) -> Covarian
         between = flat @ flat.T
         radial = part if radial is None else radial + part
         species = between if species is None else species + between
-    if radial is None or species is None:
+        n_centers += len(c)
+    if n_centers == 0 or radial is None or species is None:
         raise InputError("frames hold no centers to learn from; give frames with atoms to fit")
     return Covariances(radial, species)
 
@@ -125,7 +129,7 @@ def learns(descriptor: Any) -> bool:
 
 
 def learn(
-    descriptor: Any, structures: StructureArrays, species: tuple[str, ...]
+    descriptor: Any, structures: StructureArrays, species: tuple[str, ...], progress: bool
 ) -> tuple[Learned, dict[str, FloatArray | float]]:
     """Find what the descriptor's parameters ask for, and the share of the variance that it keeps.
 
@@ -134,18 +138,18 @@ def learn(
     if not learns(descriptor):
         return Learned(), {}
     with threadpool_limits(1, user_api="blas"):  # several threads change bits
-        return _learn(descriptor, structures, species)
+        return _learn(descriptor, structures, species, progress)
 
 
 def _learn(
-    descriptor: Any, structures: StructureArrays, species: tuple[str, ...]
+    descriptor: Any, structures: StructureArrays, species: tuple[str, ...], progress: bool
 ) -> tuple[Learned, dict[str, FloatArray | float]]:
     compression = descriptor._checked_compression(len(species))
     n_max = _checks.integer("n_max", descriptor.n_max, 1)
     l_max = descriptor._angular_limit()
     n_primitives = number_of_primitives(descriptor, n_max)
     coefficients = _coefficients(descriptor, structures, species, n_primitives or n_max)
-    covariances = accumulate_covariances(coefficients, l_max)
+    covariances = accumulate_covariances(track(coefficients, structures.n_atoms, "learning", progress), l_max)
     radial = covariances.radial
     kept: dict[str, FloatArray | float] = {}
     contraction = None
@@ -166,13 +170,21 @@ def _learn(
 
 def _coefficients(
     descriptor: Any, structures: StructureArrays, species: tuple[str, ...], n: int
-) -> Iterator[FloatArray]:
-    """Yield the density coefficients of the primitive functions, (n_centers, n_species, n, (l_max + 1)²)."""
+) -> Iterator[tuple[int, FloatArray]]:
+    """Yield centers' number and coefficients of the primitive functions, (n_centers, n_species, n, (l_max + 1)²)."""
     l_max = descriptor._angular_limit()
     core = core_descriptor("float64", expansion_parameters(descriptor, species, n))
     table = species_table(species, structures.numbers, type(descriptor).__name__)
-    for start in range(0, structures.n_frames, _CHUNK_FRAMES):
-        part = structures.slice(start, min(start + _CHUNK_FRAMES, structures.n_frames))
+    most = max(_CHUNK_BYTES // (8 * core.n_features), 1)
+    start = 0
+    while start < structures.n_frames:
+        stop = max(last_within(structures.atom_offsets, start, most), start + 1)
+        part = structures.slice(start, stop)
         atoms = np.arange(part.n_atoms) - np.repeat(part.atom_offsets[:-1], np.diff(part.atom_offsets))
-        X = core.transform(part.to_core(table), _core.Centers(atoms, part.atom_offsets))
-        yield X.reshape(len(X), len(species), n, (l_max + 1) ** 2)
+        # Centers of a frame that is too large alone are cut, too.
+        for first in range(0, max(part.n_atoms, 1), most):
+            own = atoms[first : first + most] if part.n_frames == 1 else atoms
+            offsets = np.array([0, len(own)]) if part.n_frames == 1 else part.atom_offsets
+            X = core.transform(part.to_core(table), _core.Centers(np.ascontiguousarray(own), offsets))
+            yield len(X), X.reshape(len(X), len(species), n, (l_max + 1) ** 2)
+        start = stop

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ase.data import atomic_numbers
 
 from castile import _checks, _core
 from castile.descriptors._compression import Compression, tensor_matrices
@@ -233,9 +234,17 @@ def _of_species(name: str, value: Any, symbol: str, species: Sequence[str], chec
     """Return a length that may differ between species."""
     if not isinstance(value, Mapping):
         return float(check(name, value))
+    _check_symbols(name, value)
     if symbol not in value:
         raise InputError(f"{name} must have an entry for each of the species {list(species)}, but lacks {symbol!r}")
     return float(check(f"{name}[{symbol!r}]", value[symbol]))
+
+
+def _check_symbols(name: str, by_symbol: Mapping[Any, Any]) -> None:
+    """Raise for keys that are no element; elements that are not there may have entries."""
+    wrong = [key for key in by_symbol if not isinstance(key, str) or key not in atomic_numbers]
+    if wrong:
+        raise InputError(f"{name} must have chemical symbols for keys, got {wrong}")
 
 
 def _species_weights(weights: Any, species: Sequence[str]) -> list[float]:
@@ -243,6 +252,7 @@ def _species_weights(weights: Any, species: Sequence[str]) -> list[float]:
         return []
     if not isinstance(weights, Mapping):
         raise InputTypeError(f"species_weights must be None or a dict of numbers by symbol, got {weights!r}")
+    _check_symbols("species_weights", weights)
     missing = [symbol for symbol in species if symbol not in weights]
     if missing:
         raise InputError(f"species_weights must have an entry for each species, but lacks {missing}")

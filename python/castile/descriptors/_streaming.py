@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 
 from castile import _checks
 from castile.descriptors._input import DescriptorInput
+from castile.descriptors._rows import AVERAGES
 from castile.errors import InputError, InputTypeError, UnknownSpeciesError
 from castile.progress import track
 from castile.structures import is_single_frame, iterate_frames
@@ -48,7 +49,7 @@ class FrameStream:
         self.total: int | None = 1 if single else _length(frames)
         self.n_taken = 0
         self._descriptor = descriptor
-        self._per_frame = descriptor.average != "off"
+        self._average: str = _checks.choice("average", descriptor.average, AVERAGES)
         core = descriptor._core(descriptor._species_or_raise())  # checks the parameters, too
         self._row_bytes = core.n_features * np.dtype(descriptor.dtype).itemsize
         self._frames = iterate_frames(frames)
@@ -65,8 +66,8 @@ class FrameStream:
         """Return the next frames, None if there are none: ``n_frames`` of them, or as many as make a good chunk."""
         frames: list[Atoms] = []
         entries: dict[str, list[Any]] = {name: [] for name in self._entries}
-        n_atoms = 0
-        while len(frames) < n_frames if n_frames is not None else not self._is_full(len(frames), n_atoms):
+        n_centers = n_rows = 0
+        while len(frames) < n_frames if n_frames is not None else not self._is_full(n_centers, n_rows):
             atoms = next(self._frames, None)
             if atoms is None:
                 self._check_no_entries_are_left(self.n_taken + len(frames))
@@ -74,7 +75,9 @@ class FrameStream:
             for name, own in entries.items():
                 own.append(self._next_entry(name, self.n_taken + len(frames)))
             frames.append(atoms)
-            n_atoms += len(atoms)
+            own_centers, own_rows = self._size(atoms, {name: own[-1] for name, own in entries.items()})
+            n_centers += max(own_centers, len(atoms), 1)
+            n_rows += own_rows
         if not frames:
             return None
         given = self._checked(frames, entries.get("centers", self._same_centers), entries.get("groups"))
@@ -86,9 +89,18 @@ class FrameStream:
         while (given := self.take(chunk_size)) is not None:
             yield given
 
-    def _is_full(self, n_frames: int, n_atoms: int) -> bool:
-        n_rows = n_frames if self._per_frame else n_atoms
-        return max(n_atoms, n_frames) >= _CHUNK_ATOMS or n_rows * self._row_bytes >= _CHUNK_BYTES
+    def _is_full(self, n_centers: int, n_rows: int) -> bool:
+        return n_centers >= _CHUNK_ATOMS or n_rows * self._row_bytes >= _CHUNK_BYTES
+
+    def _size(self, atoms: Atoms, entries: dict[str, Any]) -> tuple[int, int]:
+        """Return at most how many centers and rows a frame has; entries are checked later."""
+        points = np.ndim(entries["centers"]) == 2 if "centers" in entries else False
+        n_centers = len(entries["centers"]) if points else len(atoms)
+        if "groups" in entries:
+            return n_centers, len(np.unique(np.asarray(entries["groups"])))
+        if self._average.endswith("_per_species"):
+            return n_centers, len(np.unique(atoms.numbers))
+        return n_centers, n_centers if self._average == "off" else 1
 
     def _take_entries(self, name: str, entries: Any) -> None:
         if not isinstance(entries, Iterable):

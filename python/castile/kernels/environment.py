@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from castile import _checks
 from castile.kernels._blocks import DotProduct, kernel_of_rows
 from castile.kernels._rows import as_rows, check_columns, check_zeta
 
@@ -65,7 +66,7 @@ def soap_kernel(
            [0.64, 1.  , 0.  ],
            [0.  , 0.  , 0.  ]])
     """
-    kernel = DotProduct(check_zeta(zeta), bool(normalize))
+    kernel = DotProduct(check_zeta(zeta), _checks.flag("normalize", normalize))
     rows = as_rows(X, "X")
     if Y is None or Y is X:
         return kernel_of_rows(rows, rows, kernel, progress=progress)

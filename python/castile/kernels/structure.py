@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from castile import _checks
 from castile.errors import InputError
 from castile.kernels._blocks import DotProduct, kernel_sums
 from castile.kernels._groups import GroupedRows, group_numbers
@@ -100,7 +101,7 @@ def average_kernel(
     """
     left = _side(X, groups, n_groups, None, "")
     right = _other_side(left, Y, groups_Y, n_groups_Y, None)
-    kernel = DotProduct(check_zeta(zeta), bool(normalize))
+    kernel = DotProduct(check_zeta(zeta), _checks.flag("normalize", normalize))
     return _structure_kernel(left, right, kernel, reduction=reduction, unit_diagonal=unit_diagonal, progress=progress)
 
 
@@ -160,7 +161,7 @@ def species_kernel(
     left = _side(X, samples, n_groups, _species_of(samples, species, ""), "")
     other = None if Y is None else _species_of(samples_Y, species_Y, "_Y")
     right = _other_side(left, Y, samples_Y, n_groups_Y, other)
-    kernel = DotProduct(check_zeta(zeta), bool(normalize))
+    kernel = DotProduct(check_zeta(zeta), _checks.flag("normalize", normalize))
     return _structure_kernel(left, right, kernel, reduction=reduction, unit_diagonal=unit_diagonal, progress=progress)
 
 

@@ -103,6 +103,8 @@ def check_training_data(
         raise InputError(
             f"X must be the square kernel matrix of all training rows with kernel='precomputed', got shape {rows.shape}"
         )
+    if square and not _is_symmetric(rows):
+        raise InputError("X must be a symmetric kernel matrix with kernel='precomputed', but X and X.T differ")
     if groups is None:
         _check_one_target_per_row(rows, y)
         return TrainingData(rows, y, None, _checked_weights(sample_weight, len(y)))
@@ -213,3 +215,9 @@ def _without_empty(weights: FloatArray | None, n_rows_of_targets: IntArray) -> F
     if not weights.any():
         raise InputError("sample_weight must have an entry above 0 for a structure that has rows, but all are zero")
     return weights
+
+
+def _is_symmetric(matrix: Any) -> bool:
+    """Return whether the two triangles agree to what rounding, of single precision too, may leave."""
+    difference = abs(matrix - matrix.T).max()
+    return bool(difference <= 1e-5 * abs(matrix).max())

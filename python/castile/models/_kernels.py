@@ -11,8 +11,9 @@ import scipy.sparse
 from sklearn import config_context
 from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
 
+from castile import _checks
 from castile._memory import require_memory
-from castile.errors import InputError
+from castile.errors import InputError, InputTypeError
 from castile.kernels._blocks import DotProduct, kernel_of_rows, kernel_sums, rows_per_block
 from castile.kernels._groups import GroupedRows
 from castile.kernels._rows import check_finite, check_zeta
@@ -33,8 +34,10 @@ _BLOCK_ROWS = 64  # one shape, so that BLAS sums in one order
 def choose_kernel(model: Any) -> SoapKernel | OtherKernel:
     """Return what the parameters of a model name, checked."""
     if model.kernel == "soap":
-        return SoapKernel(DotProduct(check_zeta(model.zeta), bool(model.normalize)))
+        return SoapKernel(DotProduct(check_zeta(model.zeta), _checks.flag("normalize", model.normalize)))
     if callable(model.kernel):
+        if model.kernel_params is not None and not isinstance(model.kernel_params, Mapping):
+            raise InputTypeError(f"kernel_params must be None or a dict of arguments, got {model.kernel_params!r}")
         return OtherKernel(model.kernel, model.kernel_params or {})
     return OtherKernel(model.kernel, {"gamma": model.gamma, "degree": model.degree, "coef0": model.coef0})
 

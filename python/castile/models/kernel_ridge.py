@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
 from threadpoolctl import threadpool_limits
 
-from castile import _core
+from castile import _checks, _core
 from castile._memory import require_memory
 from castile._pickling import VersionedPickle
 from castile.errors import InputError, InputTypeError
@@ -212,7 +212,7 @@ class KernelRidge(VersionedPickle, RegressorMixin, BaseEstimator):  # type: igno
         with threadpool_limits(1, user_api="blas"):  # several threads change bits
             gram = kernel.gram(data, progress)
             coefficients, residuals = solve(
-                gram, data.targets, alpha, data.weights, loo=bool(self.loo), progress=progress
+                gram, data.targets, alpha, data.weights, loo=_checks.flag("loo", self.loo), progress=progress
             )
         self.X_fit_ = data.rows if self.kernel == "precomputed" else data.rows_apart_from(X)
         self.group_indices_ = data.numbers

@@ -10,6 +10,7 @@ import scipy.linalg
 import scipy.sparse
 from threadpoolctl import threadpool_limits
 
+from castile._memory import require_memory
 from castile.errors import InputError, InputTypeError
 from castile.kernels._blocks import DotProduct, kernel_of_rows
 from castile.kernels._rows import as_rows
@@ -37,7 +38,7 @@ def select(
     Parameters
     ----------
     X : array-like or SciPy sparse matrix of shape (n_rows, n_columns)
-        Features, one sample per row. A sparse matrix is made dense.
+        Features, one sample per row. A sparse matrix is made dense, if it fits into memory.
     n : int or float
         How many; or, as a float in (0, 1], which fraction of them.
     method : {"cur", "fps", "random"}, default="cur"
@@ -77,7 +78,7 @@ def select(
     InputTypeError
         If ``X`` holds something else than rows of numbers, or ``n`` or ``seed`` is no number.
     MemoryLimitError
-        If the Gram matrix of ``"cur"`` would not fit into memory.
+        If a dense copy of ``X``, or the Gram matrix of ``"cur"``, would not fit into memory.
 
     References
     ----------
@@ -121,6 +122,8 @@ def select(
 def _items(X: Any, what: str) -> FloatArray:
     """Return what is chosen from as rows of a contiguous array."""
     rows = as_rows(X, "X")
+    n_bytes = 3 * 8 * int(rows.shape[0]) * int(rows.shape[1])  # dense, divided by their norms, without copies
+    require_memory(n_bytes, "choosing from dense rows", "give fewer rows, or compress the features")
     items = rows if what == "samples" else rows.T
     return np.ascontiguousarray(items.toarray() if scipy.sparse.issparse(items) else items)
 

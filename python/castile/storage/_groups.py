@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from castile.descriptors._base import SAMPLE_DTYPE
+from castile.descriptors._base import sample_dtype
 from castile.errors import MissingPackageError
 from castile.storage._arrays import GrowingArray
 
@@ -41,9 +41,9 @@ def columns(arrays: Mapping[str, GrowingArray]) -> Iterator[Column]:
     for name, array in arrays.items():
         block = max(_BLOCK_BYTES // array.type.row_bytes, 1)
         if name == "samples":
-            for field in SAMPLE_DTYPE.names or ():
+            for field in array.type.dtype.names or ():
                 yield Column(
-                    f"samples/{field}", SAMPLE_DTYPE[field], (array.n_rows,), block, _field_reader(array, field)
+                    f"samples/{field}", array.type.dtype[field], (array.n_rows,), block, _field_reader(array, field)
                 )
         else:
             place = name if name == "features" else f"features/{name}"
@@ -57,8 +57,8 @@ def _field_reader(array: GrowingArray, field: str) -> Callable[[int, int], npt.N
 def read_rows(group: Any, name: str, start: int, stop: int) -> npt.NDArray[Any]:
     """Return rows of an array by the name that it had in :func:`columns`'s argument."""
     if name == "samples":
-        samples = np.empty(stop - start, dtype=SAMPLE_DTYPE)
-        for field in SAMPLE_DTYPE.names or ():
+        samples = np.empty(stop - start, dtype=sample_dtype("group" in group["samples"]))
+        for field in samples.dtype.names or ():
             samples[field] = group[f"samples/{field}"][start:stop]
         return samples
     rows: npt.NDArray[Any] = group[name if name == "features" else f"features/{name}"][start:stop]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from castile import _core
-from castile.descriptors._base import SAMPLE_DTYPE
+from castile.descriptors._base import sample_dtype
 from castile.errors import InputError
 from castile.io import describe_descriptor
 from castile.storage._arrays import ArrayType
@@ -22,11 +22,12 @@ __all__ = ["array_types", "check_header", "make_header"]
 _REMEDIES = {
     "castile_version": "finish it with that version",
     "instruction_set": "set CASTILE_SIMD in the environment to the former, as other instructions round differently",
+    "what fit learned": "give the descriptor that was fitted then",
     "parameter": "give the same parameters",
 }
 
 
-def make_header(descriptor: Any, format_name: str) -> dict[str, Any]:
+def make_header(descriptor: Any, format_name: str, groups: bool) -> dict[str, Any]:
     """Return everything that the bits of the output depend on, except the frames; JSON can hold it."""
     header = {
         "castile_format": FORMAT_VERSION,
@@ -35,6 +36,7 @@ def make_header(descriptor: Any, format_name: str) -> dict[str, Any]:
         "instruction_set": _core.instruction_set(),
         "descriptor": describe_descriptor(descriptor),
         "sparse": bool(descriptor.sparse),
+        "groups": groups,
         "dtype": str(descriptor.dtype),
         "n_features": int(descriptor._core(descriptor._species_or_raise()).n_features),
         "run": secrets.token_hex(8),
@@ -46,7 +48,7 @@ def make_header(descriptor: Any, format_name: str) -> dict[str, Any]:
 def array_types(header: dict[str, Any]) -> dict[str, ArrayType]:
     """Return what the arrays of the output are."""
     dtype = np.dtype(header["dtype"])
-    samples = {"samples": ArrayType(SAMPLE_DTYPE)}
+    samples = {"samples": ArrayType(sample_dtype(header["groups"]))}
     if not header["sparse"]:
         return {"features": ArrayType(dtype, (header["n_features"],)), **samples}
     parts = {"data": dtype, "indices": np.dtype(np.int32), "indptr": np.dtype(np.int64)}
@@ -64,13 +66,15 @@ def check_header(now: dict[str, Any], then: dict[str, Any], where: Path) -> None
 
 
 def _differences(now: dict[str, Any], then: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for name in ("castile_format", "castile_version", "instruction_set", "format"):
+    for name in ("castile_format", "castile_version", "instruction_set", "format", "groups"):
         if now[name] != then.get(name):
             yield name, then.get(name), now[name]
     new, old = now["descriptor"], then["descriptor"]
     for name in ("name", "species"):
         if new[name] != old[name]:
             yield "descriptor" if name == "name" else name, old[name], new[name]
+    if new["learned"] != old["learned"]:
+        yield "what fit learned", list(old["learned"]), f"{list(new['learned'])} of other values"
     new, old = new["parameters"], old["parameters"]
     for name in sorted({*new, *old} - {"species"}):
         if new.get(name) != old.get(name):

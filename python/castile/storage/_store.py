@@ -37,8 +37,8 @@ class FeatureStore:
     n_frames : int
     feature_names : ndarray of shape (n_features,)
     descriptor : dict
-        ``name`` of the class, ``parameters`` that make an equal one, and the ``species`` that the columns are
-        laid out for.
+        ``name`` of the class, ``parameters``, ``species`` that the columns are laid out for, and what ``fit``
+        ``learned``; :func:`castile.io.restore_descriptor` makes an equal one of it.
     castile_version : str
         That wrote the file.
     """
@@ -93,7 +93,7 @@ class FeatureStore:
         return stack_sparse([stored], last - first, self.shape[1], str(self.dtype))
 
     def samples(self, start: int | None = None, stop: int | None = None) -> npt.NDArray[Any]:
-        """Say what rows ``start`` to ``stop`` are: their ``frame``, ``atom`` and ``species``.
+        """Say what rows ``start`` to ``stop`` are: their ``frame``, ``atom``, ``species`` and, with groups, ``group``.
 
         Parameters
         ----------

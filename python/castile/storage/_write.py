@@ -46,10 +46,10 @@ def write_features(
     overwrite, resume = _checks.flag("overwrite", overwrite), _checks.flag("resume", resume)
     size = checked_chunk_size(chunk_size)
     stream = FrameStream(descriptor, frames, centers, groups)
-    header = make_header(descriptor, kind.name)
+    header = make_header(descriptor, kind.name, groups is not None)
     target = Path(os.path.realpath(path))
     if resume and (_was_just_finished(target) or (_is_finished(target) and not overwrite)):
-        _check_finished(stream, header, target, progress)
+        _check_finished(descriptor, stream, header, target, progress)
         return open_features(target)
     _check_target(kind, target, overwrite=overwrite, resume=resume)
     with _errors_of_the_system(target):
@@ -98,20 +98,40 @@ def _was_just_finished(target: Path) -> bool:
         staging.close()
 
 
-def _check_finished(stream: FrameStream, header: dict[str, Any], target: Path, progress: bool) -> None:
+def _check_finished(
+    descriptor: Any, stream: FrameStream, header: dict[str, Any], target: Path, progress: bool
+) -> None:
     """Raise unless the target holds what this call would compute."""
     metadata = read_metadata(target)
     check_header(header, metadata, target)
     fingerprint = Fingerprint()
     weighted = ((given.structures.n_frames, given) for given in stream.chunks(None))
-    digest = ""
+    digest, first = "", None
     for given in track(weighted, stream.total, f"comparing frames with {target.name}", progress):
         digest = fingerprint.add(given)
+        first = given if first is None else first
     if digest != metadata["fingerprint"]:
         raise InputError(
             f"{target} is finished, but holds the features of other frames or centers ({metadata['n_frames']} frames; "
             f"now {stream.n_taken}); write elsewhere, or replace it with overwrite=True"
         )
+    if first is not None:
+        store = open_features(target)
+        features, samples, _ = feature_chunk(descriptor, first)
+        _require_same(features, store.rows(0, len(samples)), first.structures.n_frames - 1, target)
+        _require_same(samples, store.samples(0, len(samples)), first.structures.n_frames - 1, target)
+
+
+def _require_same(now: Any, then: Any, last: int, where: Path) -> None:
+    """Catch what no parameter tells: a function of the user's that has changed, another compiler."""
+    names = ("data", "indices", "indptr") if hasattr(now, "indptr") else (None,)
+    for name in names:
+        a, b = (np.asarray(rows if name is None else getattr(rows, name)) for rows in (now, then))
+        if a.shape != b.shape or a.astype(b.dtype).tobytes() != b.tobytes():
+            raise InputError(
+                f"frames 0 to {last} have other features now than in {where}, though all parameters agree; "
+                "start again with overwrite=True"
+            )
 
 
 def _check_target(kind: Format, target: Path, *, overwrite: bool, resume: bool) -> None:
@@ -187,15 +207,9 @@ def _check_written(descriptor: Any, given: DescriptorInput, staging: Staging, co
         )
     if commit is not staging.commits[0]:
         return
-    # Catches what no parameter tells: a function of the user's that has changed, another compiler.
     empty = dict.fromkeys(staging.n_rows, 0)
     for name, values in _arrays(descriptor, given, empty).items():
-        written = staging.read(name, commit.rows[name])
-        if written.shape != values.shape or written.tobytes() != values.tobytes():
-            raise InputError(
-                f"frames 0 to {last} have other features now than in {staging.folder}, though all parameters agree; "
-                "start again with overwrite=True"
-            )
+        _require_same(values, staging.read(name, commit.rows[name]), last, staging.folder)
 
 
 def _arrays(descriptor: Any, given: DescriptorInput, n_rows: dict[str, int]) -> dict[str, npt.NDArray[Any]]:

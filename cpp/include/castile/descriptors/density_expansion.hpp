@@ -143,6 +143,8 @@ class DensityExpansion {
                                const std::int32_t* species, std::int32_t own_species, Environment<T>& environment,
                                ExpansionScratch<T>& scratch) const;
   void weigh_group(Environment<T>& environment, std::size_t group, ExpansionScratch<T>& scratch) const;
+  /// Gives neighbors at distance zero the limits of value and gradient.
+  void put_at_center(Environment<T>& environment, const ExpansionScratch<T>& scratch) const;
   void clear_channel(int channel, Coefficients<T>& c) const;
   /// Fills scratch.R, dR and weights h for slots of one chunk; see for_each_pair.
   void pair_terms(const Environment<T>& environment, const SplinedBasis<T>& radial,

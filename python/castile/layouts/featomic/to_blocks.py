@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ase.data import atomic_numbers
 
+from castile import _checks
 from castile.descriptors import Jacobian, RadialSpectrum
 from castile.errors import InputError
 from castile.layouts._columns import checked_rows, kind_of
@@ -64,6 +66,12 @@ def featomic_parameters(descriptor: Any, spline_accuracy: float | None = 1e-8) -
     for name, value in descriptor.get_params(deep=False).items():
         if name not in _TRANSLATED | _OURS_ALONE and value != defaults[name].default:
             raise InputError(f"{name}={value!r} has no counterpart in featomic; use {defaults[name].default!r}")
+    n_max = _checks.integer("n_max", descriptor.n_max, 1)
+    for name in ("cutoff", "sigma"):
+        value = getattr(descriptor, name)
+        if isinstance(value, Mapping):
+            raise InputError(f"{name}={value!r} has no counterpart in featomic, where species share it; use a number")
+        _checks.positive_length(name, value)  # featomic has no delta densities
     smoothing = {
         "cosine": {"type": "ShiftedCosine", "width": descriptor.cutoff_width},
         None: {"type": "Step"},
@@ -71,11 +79,11 @@ def featomic_parameters(descriptor: Any, spline_accuracy: float | None = 1e-8) -
     if smoothing is None:
         raise InputError(f"cutoff_function={descriptor.cutoff_function!r} is not in featomic; use 'cosine' or None")
     basis: dict[str, Any] = {
-        "radial": {"type": "Gto", "max_radial": descriptor.n_max - 1},  # the largest n, from 0
+        "radial": {"type": "Gto", "max_radial": n_max - 1},  # the largest n, from 0
         "spline_accuracy": spline_accuracy,
     }
     if kind is not RadialSpectrum:
-        basis |= {"type": "TensorProduct", "max_angular": descriptor.l_max}
+        basis |= {"type": "TensorProduct", "max_angular": _checks.integer("l_max", descriptor.l_max, 0)}
     density = {"type": "Gaussian", "width": descriptor.sigma, "center_atom_weight": descriptor.center_weight}
     weighting = descriptor.density_weighting
     if weighting is not None:
