@@ -76,9 +76,9 @@ def water(n_per_axis: int) -> list[Atoms]:
     return [box]
 
 
-def small_cells(n_frames: int) -> list[Atoms]:
-    """Return frames of 8 rattled silicon atoms, whose cells are not much larger than the cutoff."""
-    frames = [bulk("Si", cubic=True) for _ in range(n_frames)]
+def small_cells(n_frames: int, n_cells: int = 1) -> list[Atoms]:
+    """Return frames of 8 n³ rattled silicon atoms, whose cells are not much larger than the cutoff."""
+    frames = [bulk("Si", cubic=True).repeat(n_cells) for _ in range(n_frames)]
     for index, atoms in enumerate(frames):
         atoms.rattle(0.1, seed=index)
     return frames
@@ -115,6 +115,7 @@ CASES = {
         {"cutoff": 5.0, "n_max": 6, "l_max": 4, "sigma": 0.4},
     ),
     "frames_1000x8": Case(lambda tiny: small_cells(5 if tiny else 1000), ("Si",), _USUAL),
+    "frames_100x64": Case(lambda tiny: small_cells(2 if tiny else 100, 2), ("Si",), _USUAL),
 }
 
 
