@@ -239,7 +239,11 @@ void DensityDescriptor<T>::jacobian(const Structures& structures, const Centers&
             const Columns& columns = rows.columns(center, worker, channel);
             const JacobianBlock<T>& out = find_block(blocks, j);
             if (!out.wide || columns.size() == size) {
-              simd::kernels<T>().stream(3 * columns.size(), gradient, out.values);
+              if (parameters_.normalize) {  // read again below
+                std::copy_n(gradient, 3 * columns.size(), out.values);
+              } else {
+                simd::kernels<T>().stream(3 * columns.size(), gradient, out.values);
+              }
               return;
             }
             std::fill_n(out.values, 3 * size, T(0));
