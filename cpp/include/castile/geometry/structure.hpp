@@ -36,8 +36,8 @@ struct Structures {
   Structure operator[](std::int64_t frame) const;
 };
 
-/// Whether all coordinates are finite and the periodic cell vectors span a volume beyond doubt; a closer look may accept
-/// what this does not. The species do not count.
+/// Whether all coordinates are finite and the periodic cell vectors span a volume beyond doubt; a closer look may
+/// accept what this does not. The species do not count.
 bool plainly_valid(const Structures& structures);
 
 }  // namespace castile
