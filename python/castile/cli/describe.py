@@ -92,7 +92,8 @@ def describe(  # noqa: PLR0917 -- the arguments are options of the command line
         ),
     ] = None,
     average: Annotated[
-        str | None, _option("average", "One row per structure: 'inner' or 'outer'; per atom: 'off'")
+        str | None,
+        _option("average", "One row per structure: 'inner', 'outer'; per species: '..._per_species'; per atom: 'off'"),
     ] = None,
     normalize: Annotated[bool, _option("normalize", "Scale rows to norm one")] = False,
     sparse: Annotated[bool, _option("sparse", "Store the features as a sparse matrix")] = False,

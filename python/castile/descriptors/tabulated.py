@@ -40,7 +40,8 @@ class TabulatedBasis:
     --------
     >>> import castile, numpy as np
     >>> basis = castile.TabulatedBasis.from_function(lambda r: np.stack([(4 - r) ** 3, (4 - r) ** 4], -1), 4.0)
-    >>> castile.SOAP(cutoff=4.0, n_max=2, l_max=3, radial_basis=basis, species=["Si"])._core(["Si"]).n_features
+    >>> soap = castile.SOAP(cutoff=4.0, n_max=2, l_max=3, radial_basis=basis, species=["Si"])
+    >>> len(soap.get_feature_names_out())
     12
     """
 
