@@ -7,21 +7,15 @@ one thread; then times the package's own calls against memset, and against each 
     python bench/limits.py --quick        # without the package's own calls
 """
 
-# ruff: noqa: E402 -- some of the libraries read their number of threads when they are imported
-
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
-
-for variable in ("OMP", "OPENBLAS", "MKL"):
-    os.environ[f"{variable}_NUM_THREADS"] = "1"
 
 import numpy as np
 

@@ -238,6 +238,13 @@ def test_what_is_learned_asks_for_fit(options, frames):
         soap.transform(frames)
 
 
+def test_species_are_no_remedy_where_fit_has_to_learn(frames):
+    with pytest.raises(castile.NotFittedError, match=r"call fit\(frames\) first$"):
+        castile.SOAP(**OPTIONS, n_primitives=5).transform(frames)
+    with pytest.raises(castile.NotFittedError, match=r"or give species= to SOAP$"):
+        castile.SOAP(**OPTIONS).transform(frames)
+
+
 def test_learned_functions_do_not_fit_changed_parameters(frames):
     soap = castile.SOAP(**OPTIONS, n_primitives=5).fit(frames)
     with pytest.raises(castile.NotFittedError, match="changed since fit"):

@@ -704,7 +704,7 @@ def test_ill_conditioned_kernels_warn():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((X, Y[:3]), r"these look like local rows \(12 rows for 3 targets\); pass groups=soap"),
+        ((X, Y[:3]), r"got 12 rows for 3 targets; for local rows pass groups=soap"),
         ((X * np.nan, Y), r"X must be finite .* X\[0, 0\] is NaN"),
         ((X, np.where(np.arange(12) == 5, np.inf, Y)), r"y must be finite .* y\[5\] is inf"),
         ((X[:0], Y[:0]), "0 sample"),

@@ -224,3 +224,21 @@ def test_chunks_are_bounded_by_points_and_by_groups_too(monkeypatch):
     monkeypatch.setattr(_streaming, "_CHUNK_ATOMS", 100)
     sizes = [len(chunk.features) for chunk in make(average="inner").iter_transform(frames, centers=points)]
     assert sizes == [2] * 10
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_entries_that_are_no_arrays_are_refused_by_name(streamed):
+    def call(descriptor, **entries):
+        frames = molecules(2)
+        if streamed:
+            return list(descriptor.iter_transform(frames, **entries))
+        return descriptor.transform(frames, **entries)
+
+    with pytest.raises(InputTypeError, match=r"centers\[1\] must hold atom indices"):
+        call(make(), centers=[[0], [[0, 1], [2]]])
+    for wrong in ([0, [1], 2], [0, "a", None], None, [0.5, 1.0, 2.0]):
+        with pytest.raises(InputTypeError, match=r"groups\[1\] must hold integer labels"):
+            call(make(average="inner"), groups=[[0, 0, 0], wrong])
+    if streamed:
+        with pytest.raises(InputTypeError, match=r"groups\[1\] must hold integer labels"):
+            list(make(average="inner").iter_transform(molecules(2), groups=[[0, 0, 0], "abcde"], chunk_size=1))

@@ -108,7 +108,7 @@ void put_slot_at_center(const SplinedBasis<T>& radial, double factor, const type
   const int n_weights = 2 * hermite_orders(radial.form());
   const std::int64_t first =
       group.first_slot * max_hermite_weights + index / lanes<T> * n_weights * lanes<T> + index % lanes<T>;
-  for (int k = 0; k < std::min(n_weights, max_hermite_weights); ++k) {
+  for (int k = 0; k < std::min(n_weights, max_hermite_weights); ++k) {  // never more, which the compiler cannot see
     const auto entry = static_cast<std::size_t>(first + k * lanes<T>);
     e.weights[entry] = static_cast<T>(factor * w.value[k]);
     e.derivative_weights[entry] = e.gradient_weights[entry] = static_cast<T>(factor * w.derivative[k]);
@@ -244,6 +244,7 @@ void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t
                                            Environment<T>& environment, ExpansionScratch<T>& scratch) const {
   reserve_slots(group_by_species(pairs, first, last, species, own_species, environment, scratch), environment, scratch);
   environment.gradient_weights.clear();
+  double closest = no_direction_below;
   for (std::int64_t pair = first; pair < last; ++pair) {
     const auto index = static_cast<std::size_t>(pair);
     const auto slot =
@@ -253,10 +254,7 @@ void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t
     scratch.pair_y[slot] = pairs.D[index][1];
     scratch.pair_z[slot] = pairs.D[index][2];
     scratch.pair_d[slot] = pairs.d[index];
-  }
-  double closest = no_direction_below;
-  for (std::int64_t pair = first; pair < last; ++pair) {
-    closest = std::min(closest, pairs.d[static_cast<std::size_t>(pair)]);
+    closest = std::min(closest, pairs.d[index]);
   }
   for (std::size_t group = 0; group < environment.groups.size(); ++group) weigh_group(environment, group, scratch);
   if (closest < no_direction_below) put_at_center(environment, scratch);

@@ -174,8 +174,8 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         frames : ase.Atoms or a sequence of them
         centers : optional
             None: all atoms. A chemical symbol: all atoms of that species. Otherwise one entry per frame (the
-            entry itself for a single Atoms): atom indices, a boolean mask, a list of chemical symbols, or points in
-            space as floats of shape (n, 3), Å, which have no density of their own.
+            entry itself for a single Atoms): atom indices (negative ones from the end), a boolean mask, a list of
+            chemical symbols, or points in space of shape (n, 3), Å, which have no density of their own.
         groups : optional
             With ``average`` "inner" or "outer", one entry per frame (the entry itself for a single Atoms): an integer
             label of 0 or more for each center. Averages then run over the centers of a label, labels ascending.
@@ -645,7 +645,8 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         if not hasattr(self, "species_"):
             name = type(self).__name__
             raise NotFittedError(
-                f"this {name} does not know its species yet; call fit(frames) first, or give species= to {name}"
+                f"this {name} does not know its species yet; call fit(frames) first"
+                + ("" if learns(self) else f", or give species= to {name}")
             )
         return self.species_
 

@@ -99,7 +99,8 @@ def make_rows(centers: Centers, average: str, groups: Any, structures: Structure
         return replace(rows, numbers=values)
     if groups is None:
         return Rows(centers, np.arange(structures.n_frames + 1), centers.offsets)
-    rows, values = _rows_of_labels(centers, _labels(groups, centers, single_frame))
+    labels = _labels(groups, centers, single_frame, structures.first_frame)
+    rows, values = _rows_of_labels(centers, labels)
     return replace(rows, groups=values)
 
 
@@ -118,7 +119,7 @@ def _rows_of_labels(centers: Centers, labels: IntArray) -> tuple[Rows, IntArray]
     return rows, labels[first]
 
 
-def _labels(groups: Any, centers: Centers, single_frame: bool) -> IntArray:
+def _labels(groups: Any, centers: Centers, single_frame: bool, first_frame: int) -> IntArray:
     try:
         entries: Sequence[Any] = [groups] if single_frame else list(groups)
     except TypeError:
@@ -127,8 +128,11 @@ def _labels(groups: Any, centers: Centers, single_frame: bool) -> IntArray:
     if len(entries) != len(counts):
         raise InputError(f"groups must have one entry per frame ({len(counts)}), got {len(entries)}")
     labels = [np.zeros(0, dtype=np.int64)]
-    for frame, (entry, count) in enumerate(zip(entries, counts, strict=True)):
-        values = np.asarray(entry)
+    for frame, (entry, count) in enumerate(zip(entries, counts, strict=True), first_frame):
+        try:
+            values = np.asarray(entry)
+        except ValueError:  # of lists in lists
+            raise InputTypeError(f"groups[{frame}] must hold integer labels, got {entry!r}") from None
         if values.size == 0:
             values = values.astype(np.int64)
         if values.dtype.kind not in "iu":

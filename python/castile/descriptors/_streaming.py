@@ -94,10 +94,11 @@ class FrameStream:
 
     def _size(self, atoms: Atoms, entries: dict[str, Any]) -> tuple[int, int]:
         """Return at most how many centers and rows a frame has; entries are checked later."""
-        points = np.ndim(entries["centers"]) == 2 if "centers" in entries else False
-        n_centers = len(entries["centers"]) if points else len(atoms)
+        points = _as_array(entries.get("centers"))
+        n_centers = len(points) if points.ndim == 2 else len(atoms)
         if "groups" in entries:
-            return n_centers, len(np.unique(np.asarray(entries["groups"])))
+            labels = _as_array(entries["groups"])
+            return n_centers, len(np.unique(labels)) if labels.dtype.kind in "iu" else labels.size
         if self._average.endswith("_per_species"):
             return n_centers, len(np.unique(atoms.numbers))
         return n_centers, n_centers if self._average == "off" else 1
@@ -118,7 +119,7 @@ class FrameStream:
             raise InputError(
                 f"{name} ends after {frame} entries, but there are more frames; give one per frame"
             ) from None
-        if isinstance(entry, str) and self.total != 1:
+        if name == "centers" and isinstance(entry, str) and self.total != 1:
             raise InputError(
                 f"centers must have one entry per frame, indices, a mask or a list of symbols, but that of "
                 f"frame {frame} is the bare symbol {str(entry)!r}; write centers={str(entry)!r} for one species in all "
@@ -140,6 +141,14 @@ class FrameStream:
             odd = next(k for k, atoms in enumerate(frames) if not np.isin(atoms.numbers, known).all())
             raise UnknownSpeciesError(f"frame {self.n_taken + odd}: {error}") from None
         return given
+
+
+def _as_array(entry: Any) -> npt.NDArray[Any]:
+    """Return an entry as an array; without entries if it cannot be one, which is refused later."""
+    try:
+        return np.asarray(entry)
+    except ValueError:
+        return np.empty(0)
 
 
 def _length(collection: Any) -> int | None:

@@ -160,9 +160,9 @@ def _check_one_target_per_row(X: Any, y: Any) -> None:
     n_rows, n_targets = _length(X), _length(y)
     if n_rows is not None and n_targets is not None and n_rows != n_targets:
         raise InputError(
-            f"y must hold one target per row of X: these look like local rows ({n_rows} rows for "
-            f"{n_targets} targets); pass groups=soap.samples(frames)['frame'], or make one row "
-            f"per structure with average='outer' or 'inner' of the descriptor"
+            f"y must hold one target per row of X, got {n_rows} rows for {n_targets} targets; for local rows pass "
+            "groups=soap.samples(frames), or make one row per structure with average='outer' or 'inner' of the "
+            "descriptor; if X has one already, give as many targets"
         )
 
 

@@ -287,6 +287,7 @@ class KernelRidge(VersionedPickle, RegressorMixin, BaseEstimator):  # type: igno
         Returns
         -------
         ndarray of shape (n_rows, n_features) or (n_rows, n_features, n_outputs)
+            Dense, also for sparse rows: entries that are zero have a derivative too.
             Zero for a row of zeros if rows are normalized, as the kernel has no derivative there, and
             from products of rows that are not positive if ``zeta`` is no integer. The bits of a row
             do not depend on the other rows or on the number of threads.
