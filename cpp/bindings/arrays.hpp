@@ -84,6 +84,7 @@ class StructuresHandle {
   Structures view_;
 };
 
+void bind_frames(py::module_& module);
 void bind_geometry(py::module_& module);
 void bind_basis(py::module_& module);
 void bind_descriptors(py::module_& module);

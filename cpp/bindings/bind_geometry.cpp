@@ -113,8 +113,7 @@ void bind_geometry(py::module_& module) {
            py::arg("positions").noconvert(), py::arg("species").noconvert(), py::arg("cells").noconvert(),
            py::arg("pbc").noconvert(), py::arg("atom_offsets").noconvert())
       .def_property_readonly("n_frames", [](const StructuresHandle& self) { return self.view().n_frames; })
-      .def_property_readonly("n_atoms", &StructuresHandle::n_atoms)
-      .def("plainly_valid", [](const StructuresHandle& self) { return plainly_valid(self.view()); });
+      .def_property_readonly("n_atoms", &StructuresHandle::n_atoms);
 
   module.def("neighbor_list", &neighbor_list, py::arg("structures"), py::arg("quantities"), py::arg("cutoff"),
              py::arg("of_species_pair").noconvert() = py::none(), py::arg("radii").noconvert() = py::none(),

@@ -59,6 +59,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("compiler", [] { return std::string("GCC ") + __VERSION__; });
 #endif
 
+  castile::python::bind_frames(module);
   castile::python::bind_geometry(module);
   castile::python::bind_basis(module);
   castile::python::bind_descriptors(module);

@@ -12,7 +12,6 @@
 namespace castile {
 namespace {
 
-constexpr double unchecked_bytes = 64.0 * 1024 * 1024;
 constexpr double usable = 0.9;  // the rest is for what grows beside a request, here and in other processes
 constexpr double unlimited = std::numeric_limits<double>::infinity();
 

@@ -24,6 +24,11 @@ def compiler() -> str: ...
 def available_memory() -> float: ...
 
 # Structures and their neighbors.
+def frame_arrays(
+    frames: list[Any], first_frame: int, n_numbers: int
+) -> tuple[_Float64, _Int64, _Float64, _Bool, _Int64, bool]:
+    """Copy positions, numbers, cells, pbc and offsets of ``ase.Atoms``; say if they are beyond doubt."""
+
 class Structures:
     """Many structures behind each other; keeps the arrays that it points into."""
 
@@ -39,7 +44,6 @@ class Structures:
     def n_frames(self) -> int: ...
     @property
     def n_atoms(self) -> int: ...
-    def plainly_valid(self) -> bool: ...
 
 def neighbor_list(
     structures: Structures,

@@ -30,7 +30,6 @@ IntArray = npt.NDArray[np.int64]
 _READ_FILES = "read files with ase.io.read(path, ':')"
 _DOUBTFUL_GRAM_DETERMINANT = 1e-8
 _SMALLEST_VOLUME_RATIO = 1e-10  # |det| of the unit cell vectors, below which a cell counts as flat
-_ANY_SPECIES = np.zeros(len(chemical_symbols), dtype=np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +105,8 @@ def as_frames(frames: Any) -> list[Atoms]:
     InputTypeError
         If something else than a structure is found.
     """
+    if isinstance(frames, (list, tuple)) and set(map(type, frames)) == {Atoms}:
+        return list(frames)  # which the loop would tell, too, but slower
     return list(iterate_frames(frames))
 
 
@@ -182,25 +183,13 @@ def as_structure_arrays(frames: Any, first_frame: int = 0) -> StructureArrays:
         cell vectors that span no volume. The message names the frame and the atom.
     """
     atoms_list = as_frames(frames)
-    n_frames = len(atoms_list)
-    offsets = np.zeros(n_frames + 1, dtype=np.int64)
-    np.cumsum([len(atoms) for atoms in atoms_list], out=offsets[1:])
-    n_atoms = int(offsets[-1])
-    positions = _joined([atoms.arrays["positions"] for atoms in atoms_list], np.empty((n_atoms, 3)))
-    numbers = _joined([atoms.arrays["numbers"] for atoms in atoms_list], np.empty(n_atoms, dtype=np.int64))
-    cells = _joined([atoms.cell.array for atoms in atoms_list], np.empty((3 * n_frames, 3))).reshape(-1, 3, 3)
-    pbc = _joined([atoms.pbc for atoms in atoms_list], np.empty(3 * n_frames, dtype=bool)).reshape(-1, 3)
-    arrays = StructureArrays(positions, numbers, cells, pbc, offsets, first_frame)
-    _check_numbers(arrays)
-    if not arrays.to_core(_ANY_SPECIES).plainly_valid():
+    *copies, plainly_valid = _core.frame_arrays(atoms_list, first_frame, len(chemical_symbols))
+    arrays = StructureArrays(*copies, first_frame)
+    if not plainly_valid:
+        _check_numbers(arrays)
         _check_finite(arrays)
         _check_cells(arrays)
     return arrays
-
-
-def _joined(parts: list[npt.NDArray[Any]], out: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Copy all, whatever their layout, into one contiguous array."""
-    return np.concatenate(parts, out=out, casting="unsafe") if parts else out
 
 
 def _check_numbers(arrays: StructureArrays) -> None:

@@ -44,25 +44,17 @@ class ImageGrid {
   double radius() const { return radius_; }
   double inner_radius() const { return inner_radius_; }
 
-  /// An atom or a periodic image of it, as far as pairs depend on it.
-  struct Image {
-    std::array<double, 3> position;     ///< of the atom as given
-    std::array<double, 3> translation;  ///< shift @ cell
-    std::array<std::int32_t, 3> shift;  ///< from the atom's own position to the image
-    std::int32_t id;                    ///< of the atom
-  };
-  const Image& image(std::uint32_t slot) const { return images_[slot]; }
+  const simd::PairImage* images() const { return images_.data(); }
+  const simd::PairImage& image(std::uint32_t slot) const { return images_[slot]; }
   std::int32_t id(std::uint32_t slot) const { return images_[slot].id; }
-  /// Whether the shifts to a center's neighbors are those of their images.
-  bool is_in_place(std::int64_t center) const {
-    return centers_.wrap(static_cast<std::size_t>(center)) == std::array<std::int32_t, 3>{};
-  }
+  /// What wrapping took off the center, to be added to the shifts of images.
+  const std::int32_t* wrap(std::int64_t center) const { return centers_.wrap(static_cast<std::size_t>(center)).data(); }
   /// The slot of the atom itself.
   std::uint32_t home(std::int64_t atom) const { return home_[static_cast<std::size_t>(atom)]; }
   /// Cell shift from the center to the image, in the caller's cell.
   std::array<std::int32_t, 3> shift(std::int64_t center, std::uint32_t slot) const {
-    const auto& from = centers_.wrap(static_cast<std::size_t>(center));
-    const auto& to = images_[slot].shift;
+    const std::int32_t* from = wrap(center);
+    const std::int32_t* to = images_[slot].shift;
     return {to[0] + from[0], to[1] + from[1], to[2] + from[2]};
   }
 
@@ -120,6 +112,15 @@ class ImageGrid {
 
   using Range = simd::IndexRange;
 
+  /// An image on its way into the grid.
+  struct Found {
+    Point point;
+    Shift shift;
+    std::int32_t atom;
+    bool home;
+    std::int64_t bin;  ///< or, of a sparse table, the row of bins
+  };
+
   template <typename OnHits>
   void test_range(Range range, const Point& point, Hits& hits, OnHits&& on_hits) const {
     constexpr std::uint32_t smallest_chunk = 256;
@@ -137,15 +138,12 @@ class ImageGrid {
   double estimated_slots() const;
   void choose_bins(double n_slots);
   void set_bins(std::size_t axis, double width);
-  void fill_dense(const Structure& structure);
-  void fill_sparse(const Structure& structure);
-  void allocate(std::uint64_t n_slots);
-  std::size_t bin_index(const Point& point) const;
-  template <typename OnImage>
-  void for_each_image(OnImage&& on_image) const;
+  std::vector<Found> find_images() const;
+  void fill_dense(const Structure& structure, std::vector<Found> images);
+  void fill_sparse(const Structure& structure, std::vector<Found> images);
+  void allocate(std::size_t n_slots);
+  void put_image(std::size_t slot, const Structure& structure, const Found& found);
   void append_hits(const Range* ranges, std::size_t n_ranges, const Point& point, Hits& hits) const;
-  void put_image(std::size_t slot, const Structure& structure, std::size_t atom, const Shift& shift, const Point& point,
-                 bool home);
 
   /// Calls on_range with ranges of slots, some empty, that together hold all images within the radius.
   template <typename OnRange>
@@ -154,27 +152,23 @@ class ImageGrid {
       on_range(Range{0, static_cast<std::uint32_t>(images_.size())});
       return;
     }
-    const double radius2 = radius_ * radius_;
     const std::int64_t last_x = bins_[0].bin(point[0] + radius_);
     for (std::int64_t x = bins_[0].bin(point[0] - radius_); x <= last_x; ++x) {
       const double gap_x = bins_[0].gap(point[0], x);
-      const double rest_x = radius2 - gap_x * gap_x;
-      if (rest_x < 0.0) continue;
-      const double reach_y = std::sqrt(rest_x);
-      const std::int64_t first_y = bins_[1].bin(point[1] - reach_y);
-      const std::int64_t last_y = bins_[1].bin(point[1] + reach_y);
+      const double rest2 = radius_ * radius_ - gap_x * gap_x;
+      if (rest2 < 0.0) continue;
+      const double reach = std::sqrt(rest2);
+      const std::int64_t first_y = bins_[1].bin(point[1] - reach);
+      const std::int64_t last_y = bins_[1].bin(point[1] + reach);
       if (sparse_) {
         ranges_of_sparse_rows(x, first_y, last_y, point[2], on_range);
-      } else {
-        for (std::int64_t y = first_y; y <= last_y; ++y) {
-          const double gap_y = bins_[1].gap(point[1], y);
-          const double rest_y = rest_x - gap_y * gap_y;
-          if (rest_y < 0.0) continue;
-          const double reach_z = std::sqrt(rest_y);
-          const std::uint32_t* row = starts_.data() + (x * bins_[1].n_bins + y) * bins_[2].n_bins;
-          on_range(Range{row[bins_[2].bin(point[2] - reach_z)], row[bins_[2].bin(point[2] + reach_z) + 1]});
-        }
+        continue;
       }
+      // One range of z for all y: testing some more images costs less than a root for each row.
+      const std::int64_t first_z = bins_[2].bin(point[2] - reach);
+      const std::int64_t last_z = bins_[2].bin(point[2] + reach) + 1;
+      const std::uint32_t* row = starts_.data() + (x * bins_[1].n_bins + first_y) * bins_[2].n_bins;
+      for (std::int64_t y = first_y; y <= last_y; ++y, row += bins_[2].n_bins) on_range(Range{row[first_z], row[last_z]});
     }
   }
 
@@ -203,7 +197,7 @@ class ImageGrid {
 
   // By slot.
   std::vector<double> x_, y_, z_;
-  AlignedVector<Image> images_;
+  AlignedVector<simd::PairImage> images_;
 
   // Dense: first slot of each bin. Sparse: of each row that holds images, which are then sorted by z.
   std::vector<std::uint32_t> starts_;

@@ -183,9 +183,17 @@ Vector free_direction(const std::array<Vector, 3>& axes, std::size_t n_axes) {
   return direction;
 }
 
+/// What the reduction makes of no vectors, which are many frames.
+ReducedLattice free_axes() {
+  ReducedLattice lattice;
+  for (std::size_t k = 0; k < 3; ++k) lattice.axes[k][k] = lattice.basis[k][k] = 1.0;
+  return lattice;
+}
+
 }  // namespace
 
 ReducedLattice reduce_lattice(const std::array<double, 9>& cell, const std::array<bool, 3>& pbc) {
+  if (!pbc[0] && !pbc[1] && !pbc[2]) return free_axes();
   Reduction reduction(cell, pbc);
   reduction.run();
   ReducedLattice lattice;

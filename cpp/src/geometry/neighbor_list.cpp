@@ -52,8 +52,9 @@ NeighborList::NeighborList(const Structures& structures, const PairCutoff& cutof
   if (cutoff.cutoff == 0.0) return;
   if (!cutoff.depends_on_pair()) {
     const double n_pairs = estimated_pairs(structures, cutoff.cutoff) * (options.half ? 0.5 : 1.0);
-    require_memory(n_pairs * (options.bytes_per_pair + slot_bytes), pairs_text(n_pairs, "about"),
-                   "use a smaller cutoff");
+    require_memory(
+        n_pairs * (options.bytes_per_pair + slot_bytes), [&] { return pairs_text(n_pairs, "about"); },
+        "use a smaller cutoff");
   }
   build_searches(cutoff);
   split_into_blocks();
@@ -100,8 +101,8 @@ void NeighborList::find_pairs(const NeighborListOptions& options) {
         const std::size_t before = found.size();
         search.append_slots(center, options.half, options.self_interaction, found);
         count[center] = static_cast<std::int64_t>(found.size() - before);
-        budget.spend(static_cast<std::int64_t>(static_cast<double>(found.size() - before) * bytes_per_pair));
       }
+      budget.spend(static_cast<std::int64_t>(static_cast<double>(found.size()) * bytes_per_pair));
       block.slots = found;
     };
   });
@@ -116,25 +117,16 @@ void NeighborList::write(const PairArrays& arrays) const {
 
 void NeighborList::write_block(const Block& block, const PairArrays& arrays) const {
   const auto& search = searches_[static_cast<std::size_t>(block.frame)]->impl();
-  const ImageGrid& grid = search.grid();
   const std::int64_t first_atom = structures_.atom_offsets[block.frame];
-  const bool with_distances = arrays.D != nullptr || arrays.d != nullptr;
-  const std::uint32_t* slot = block.slots.data();
+  const std::uint32_t* slots = block.slots.data();
   for (std::int64_t atom = block.first; atom < block.last; ++atom) {
-    const auto center = search.atom(atom);
-    const std::int64_t end = offsets_[static_cast<std::size_t>(first_atom + atom + 1)];
-    for (std::int64_t p = offsets_[static_cast<std::size_t>(first_atom + atom)]; p < end; ++p, ++slot) {
-      if (arrays.i != nullptr) arrays.i[p] = first_atom + atom;
-      if (arrays.j != nullptr) arrays.j[p] = first_atom + grid.id(*slot);
-      if (arrays.S != nullptr) {
-        const auto shift = grid.shift(atom, *slot);
-        std::copy(shift.begin(), shift.end(), arrays.S + 3 * p);
-      }
-      if (!with_distances) continue;
-      const auto D = search.pair_vector(center, *slot);
-      if (arrays.D != nullptr) std::copy(D.begin(), D.end(), arrays.D + 3 * p);
-      if (arrays.d != nullptr) arrays.d[p] = search.length(D);
-    }
+    const std::int64_t first = offsets_[static_cast<std::size_t>(first_atom + atom)];
+    const std::int64_t n = offsets_[static_cast<std::size_t>(first_atom + atom + 1)] - first;
+    if (arrays.i != nullptr) std::fill_n(arrays.i + first, n, first_atom + atom);
+    const auto from = [&](auto* array, std::int64_t width) { return array == nullptr ? array : array + width * first; };
+    search.write_pairs(search.atom(atom), slots, n,
+                       {from(arrays.j, 1), from(arrays.S, 3), from(arrays.D, 3), from(arrays.d, 1), first_atom});
+    slots += n;
   }
 }
 

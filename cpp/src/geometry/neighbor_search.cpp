@@ -97,25 +97,14 @@ NeighborSearch::Impl::Impl(const Structure& structure, PairCutoff cutoff, const 
 }
 
 void NeighborSearch::Impl::append_pairs(const Center& center, PairBuffer& pairs) const {
+  std::array<std::uint32_t, Hits::capacity> slots;
   grid_.visit(center.index, [&](const Hits& hits) {
-    std::size_t n = pairs.j.size();
-    const auto resize = [&](std::size_t size) {
-      pairs.j.resize(size);
-      pairs.D.resize(size);
-      pairs.d.resize(size);
-    };
-    resize(n + hits.n);
-    for (std::uint32_t hit = 0; hit < hits.n; ++hit) {
-      const std::uint32_t slot = hits.slot[hit];
-      const std::int32_t j = grid_.id(slot);
-      const auto D = pair_vector(center, slot);
-      const double d = length(D);
-      pairs.j[n] = j;
-      pairs.D[n] = D;
-      pairs.d[n] = d;
-      n += slot != center.home && d < cutoff(center, j) ? 1 : 0;
-    }
-    resize(n);
+    const std::uint32_t n = select_pairs(center, false, false, hits, slots.data());
+    const std::size_t first = pairs.j.size();
+    pairs.j.resize(first + n);
+    pairs.D.resize(first + n);
+    pairs.d.resize(first + n);
+    write_pairs(center, slots.data(), n, {pairs.j.data() + first, nullptr, pairs.D[first].data(), &pairs.d[first]});
   });
 }
 
@@ -125,21 +114,50 @@ void NeighborSearch::Impl::append_slots(std::int64_t atom, bool half, bool self_
   grid_.visit(atom, [&](const Hits& hits) {
     const std::size_t start = slots.size();
     slots.resize(start + hits.n);
-    std::uint32_t* out = slots.data() + start;
-    for (std::uint32_t hit = 0; hit < hits.n; ++hit) {
-      const std::uint32_t slot = hits.slot[hit];
-      if (slot == center.home) {
-        if (self_interaction && cutoff(center, atom) > 0.0) *out++ = slot;
-        continue;
-      }
-      if (half) {
-        const std::int64_t j = grid_.id(slot);
-        if (j < atom || (j == atom && !is_first_of_twins(grid_.shift(atom, slot)))) continue;
-      }
-      if (is_pair(center, slot, hits.distance2[hit])) *out++ = slot;
-    }
-    slots.resize(static_cast<std::size_t>(out - slots.data()));
+    slots.resize(start + select_pairs(center, half, self_interaction, hits, slots.data() + start));
   });
+}
+
+std::uint32_t NeighborSearch::Impl::select_pairs(const Center& center, bool half, bool self_interaction,
+                                                 const Hits& hits, std::uint32_t* out) const {
+  const std::uint32_t n = half || self_interaction ? 0 : copy_certain(hits, center.home, out);
+  return n > 0 ? n : copy_pairs(center, half, self_interaction, hits, out);
+}
+
+/// Copies all slots but the center's own, and returns how many, if all of them are pairs beyond doubt, else zero.
+std::uint32_t NeighborSearch::Impl::copy_certain(const Hits& hits, std::uint32_t home, std::uint32_t* out) const {
+  std::uint32_t n = 0;
+  bool certain = true;
+  for (std::uint32_t hit = 0; hit < hits.n; ++hit) {
+    out[n] = hits.slot[hit];
+    n += hits.slot[hit] != home ? 1U : 0U;
+    certain &= hits.distance2[hit] < certain2_;
+  }
+  return certain ? n : 0;
+}
+
+std::uint32_t NeighborSearch::Impl::copy_pairs(const Center& center, bool half, bool self_interaction, const Hits& hits,
+                                               std::uint32_t* out) const {
+  std::uint32_t n = 0;
+  for (std::uint32_t hit = 0; hit < hits.n; ++hit) {
+    const std::uint32_t slot = hits.slot[hit];
+    if (slot == center.home) {
+      if (self_interaction && cutoff(center, center.index) > 0.0) out[n++] = slot;
+      continue;
+    }
+    if (half) {
+      const std::int64_t j = grid_.id(slot);
+      if (j < center.index || (j == center.index && !is_first_of_twins(grid_.shift(center.index, slot)))) continue;
+    }
+    if (is_pair(center, slot, hits.distance2[hit])) out[n++] = slot;
+  }
+  return n;
+}
+
+void NeighborSearch::Impl::write_pairs(const Center& center, const std::uint32_t* slots, std::int64_t n,
+                                       const Target& target) const {
+  write_pairs_({grid_.images(), slots, n, center.position, center.wrap, structure_.cell.data(), target.first_atom,
+                target.j, target.S, target.D, target.d});
 }
 
 NeighborSearch::NeighborSearch(const Structure& structure, PairCutoff cutoff, const double* points,

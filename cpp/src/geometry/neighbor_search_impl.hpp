@@ -1,12 +1,12 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include "castile/geometry/neighbor_search.hpp"
 #include "geometry/image_grid.hpp"
+#include "geometry/pair_vector.hpp"
 
 namespace castile {
 
@@ -20,7 +20,7 @@ class NeighborSearch::Impl {
     std::uint32_t home;        // an atom's own slot
     const double* of_species;  // cutoffs by the neighbor's species, or null
     double radius;             // an atom's part of cutoffs that are sums
-    bool in_place;             // whether it has not been wrapped
+    const std::int32_t* wrap;  // what wrapping took off
   };
 
   Impl(const Structure& structure, PairCutoff cutoff, const double* points, std::int64_t n_points);
@@ -29,7 +29,7 @@ class NeighborSearch::Impl {
 
   Center atom(std::int64_t index) const {
     Center center{index, structure_.positions + 3 * index, grid_.home(index), of_neighbor_species(),
-                  0.0,   grid_.is_in_place(index)};
+                  0.0,   grid_.wrap(index)};
     if (!cutoff_.of_species_pair.empty()) {
       center.of_species = cutoff_.of_species_pair.data() + structure_.species[index] * cutoff_.n_species;
     }
@@ -38,20 +38,8 @@ class NeighborSearch::Impl {
   }
   Center point(std::int64_t index) const {
     const std::int64_t center = structure_.n_atoms + index;
-    return {center, points_ + 3 * index, no_slot, of_neighbor_species(), 0.0, grid_.is_in_place(center)};
+    return {center, points_ + 3 * index, no_slot, of_neighbor_species(), 0.0, grid_.wrap(center)};
   }
-
-  /// D = (r_j - r_i) + shift @ cell: the only place where a pair's vector is computed.
-  std::array<double, 3> pair_vector(const Center& center, std::uint32_t slot) const {
-    const auto& image = grid_.image(slot);
-    const double* from = center.position;
-    const auto translation =
-        center.in_place ? image.translation : structure_.translation(grid_.shift(center.index, slot));
-    std::array<double, 3> D;
-    for (std::size_t k = 0; k < 3; ++k) D[k] = (image.position[k] - from[k]) + translation[k];
-    return D;
-  }
-  static double length(const std::array<double, 3>& D) { return std::sqrt((D[0] * D[0] + D[1] * D[1]) + D[2] * D[2]); }
 
   double cutoff(const Center& center, std::int64_t j) const {
     if (center.of_species != nullptr) return center.of_species[structure_.species[j]];
@@ -64,6 +52,16 @@ class NeighborSearch::Impl {
   /// Appends the slots of an atom's pairs: those with j < i are left out of a half list.
   void append_slots(std::int64_t atom, bool half, bool self_interaction, std::vector<std::uint32_t>& slots) const;
 
+  /// Where the pairs of a center are written, null for what is not wanted; atoms counted from first_atom.
+  struct Target {
+    std::int64_t* j;
+    std::int32_t* S;
+    double* D;
+    double* d;
+    std::int64_t first_atom = 0;
+  };
+  void write_pairs(const Center& center, const std::uint32_t* slots, std::int64_t n, const Target& target) const;
+
  private:
   static constexpr std::uint32_t no_slot = 0xffffffff;  // more than a grid may hold
 
@@ -71,15 +69,25 @@ class NeighborSearch::Impl {
     return cutoff_.of_neighbor_species.empty() ? nullptr : cutoff_.of_neighbor_species.data();
   }
 
+  /// Of some hits the slots of pairs; returns how many.
+  std::uint32_t select_pairs(const Center& center, bool half, bool self_interaction, const Hits& hits,
+                             std::uint32_t* out) const;
+  std::uint32_t copy_certain(const Hits& hits, std::uint32_t home, std::uint32_t* out) const;
+  std::uint32_t copy_pairs(const Center& center, bool half, bool self_interaction, const Hits& hits,
+                           std::uint32_t* out) const;
+
   bool is_pair(const Center& center, std::uint32_t slot, double distance2) const {
     if (distance2 < certain2_) return true;
-    return length(pair_vector(center, slot)) < cutoff(center, grid_.id(slot));
+    const auto& image = grid_.image(slot);
+    const auto D = pair_vector(image, center.position, center.wrap, structure_.cell.data());
+    return pair_distance(D) < cutoff(center, image.id);
   }
 
   Structure structure_;
   const double* points_;
   PairCutoff cutoff_;
   ImageGrid grid_;
+  decltype(simd::GeometryKernels::write_pairs) write_pairs_ = simd::geometry_kernels().write_pairs;
   double certain2_ = 0.0;  // preselected distances below this need no second look
 };
 

@@ -12,7 +12,6 @@ namespace castile {
 namespace {
 
 constexpr double roundings = 128.0;             // unit roundings in a preselected distance: a generous bound
-constexpr double largest_shift = 1073741823.0;  // sums of two stay inside 32 bits
 
 /// The largest absolute coordinate. Throws std::invalid_argument for one that is not finite.
 double largest_coordinate(const double* positions, std::size_t n, const char* argument, const char* item) {
@@ -65,8 +64,9 @@ void WrappedCenters::wrap_center(std::size_t center, const double* position, Ext
   }
   std::array<std::int64_t, 3> cells{};
   for (std::size_t k = n_axes(); k-- > 0;) {
+    if (point[k] >= 0.0 && point[k] < basis[k][k]) continue;
     const double n = std::floor(point[k] / basis[k][k]);
-    if (std::abs(n) > largest_shift) {
+    if (std::abs(n) > static_cast<double>(largest_shift)) {
       throw std::invalid_argument(name(center) + " lies " + number_text(n) + " cells away from the origin; " +
                                   remedy(center));
     }
@@ -74,6 +74,7 @@ void WrappedCenters::wrap_center(std::size_t center, const double* position, Ext
     for (std::size_t m = 0; m <= k; ++m) point[m] -= n * basis[k][m];
   }
   wrapped_[center] = point;
+  if ((cells[0] | cells[1] | cells[2]) == 0) return;
   const Shift off = image_shift(center, {-cells[0], -cells[1], -cells[2]});
   for (std::size_t m = 0; m < 3; ++m) {
     wrap_[center][m] = -off[m];
@@ -104,18 +105,9 @@ std::string WrappedCenters::remedy(std::size_t center) const {
   return std::string("wrap the ") + (center < n_atoms_ ? "positions" : "centers") + " into the cell";
 }
 
-WrappedCenters::Shift WrappedCenters::image_shift(std::size_t center, const std::array<std::int64_t, 3>& image) const {
-  Shift shift;
-  for (std::size_t m = 0; m < 3; ++m) {
-    std::int64_t sum = -std::int64_t{wrap_[center][m]};
-    for (std::size_t k = 0; k < 3; ++k) sum += image[k] * lattice_.transformation[k][m];
-    if (std::abs(static_cast<double>(sum)) > largest_shift) {
-      throw std::invalid_argument(name(center) + " needs a cell shift beyond 32 bits; " + remedy(center) +
-                                  ", or use a less skewed cell");
-    }
-    shift[m] = static_cast<std::int32_t>(sum);
-  }
-  return shift;
+void WrappedCenters::throw_far_shift(std::size_t center) const {
+  throw std::invalid_argument(name(center) + " needs a cell shift beyond 32 bits; " + remedy(center) +
+                              ", or use a less skewed cell");
 }
 
 /// Both a preselected distance and the exact one are sums of terms no larger than `largest`.

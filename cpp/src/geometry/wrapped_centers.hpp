@@ -41,7 +41,16 @@ class WrappedCenters {
   double high(std::size_t axis) const { return high_[axis]; }
 
   /// The cell shift of an image of the wrapped atom, in the caller's cell, from the atom's position as given.
-  Shift image_shift(std::size_t atom, const std::array<std::int64_t, 3>& image) const;
+  Shift image_shift(std::size_t atom, const std::array<std::int64_t, 3>& image) const {
+    const auto& t = lattice_.transformation;
+    Shift shift;
+    for (std::size_t m = 0; m < 3; ++m) {
+      const std::int64_t sum = image[0] * t[0][m] + image[1] * t[1][m] + image[2] * t[2][m] - wrap_[atom][m];
+      if (sum > largest_shift || sum < -largest_shift) throw_far_shift(atom);
+      shift[m] = static_cast<std::int32_t>(sum);
+    }
+    return shift;
+  }
 
   /// What rounding can do to the distance of a pair within the cutoff. Throws std::invalid_argument if that is not
   /// small against the cutoff.
@@ -54,6 +63,9 @@ class WrappedCenters {
     Shift wrap{};
   };
 
+  static constexpr std::int64_t largest_shift = 1073741823;  // sums of two stay inside 32 bits
+
+  [[noreturn]] void throw_far_shift(std::size_t center) const;
   void wrap_center(std::size_t center, const double* position, Extent& extent);
   void find_box();
   double rounding_of(const Extent& extent, double cutoff) const;

@@ -98,12 +98,41 @@ struct IndexRange {
   std::uint32_t last;
 };
 
+/// An atom or a periodic image of it, as far as pairs depend on it: one cache line.
+struct alignas(64) PairImage {
+  double position[3];     ///< of the atom as given
+  double translation[3];  ///< shift @ cell
+  std::int32_t shift[3];  ///< from the atom's own position to the image
+  std::int32_t id;        ///< of the atom
+};
+
+/// The pairs of one center, and where they are written; null for what is not wanted.
+struct PairWriting {
+  const PairImage* images;
+  const std::uint32_t* slots;  ///< of the neighbors among the images
+  std::int64_t n;
+  const double* center;      ///< position as given
+  const std::int32_t* wrap;  ///< what is added to the images' shifts
+  const double* cell;
+  std::int64_t first_atom;  ///< what is added to ids
+  std::int64_t* j;
+  std::int32_t* S;
+  double* D;
+  double* d;
+};
+
+/// The kernel write_pairs where there is no faster one.
+void write_pairs_one_by_one(const PairWriting& pairs);
+
 /// Kernels of the one precision that coordinates have.
 struct GeometryKernels {
   /// Writes the indices, among those of some ranges, of the points in the sphere and their squared distances from its
   /// center; returns how many they are. Both arrays must hold selection_slack more than the ranges.
   std::uint32_t (*select_close)(const Points& points, const IndexRange* ranges, std::uint32_t n_ranges,
                                 const Sphere& sphere, std::uint32_t* index, double* distance2);
+
+  /// Writes the pairs of a center; the same bits for every instruction set.
+  void (*write_pairs)(const PairWriting& pairs);
 };
 constexpr std::uint32_t selection_slack = 8;
 

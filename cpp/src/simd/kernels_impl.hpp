@@ -13,6 +13,7 @@
 #include "simd/spectrum.hpp"
 #include "simd/spectrum_jacobian.hpp"
 #include "simd/weigh_neighbors.hpp"
+#include "simd/write_pairs.hpp"
 
 namespace castile::simd {
 namespace {
@@ -25,7 +26,7 @@ constexpr Kernels<T> make_kernels() {
           end_streams,   bilinear_adjoint<T>,    gemm_nt<T>,         gemm_nt_workspace<T>};
 }
 
-constexpr GeometryKernels kernels_of_geometry = {select_close};
+constexpr GeometryKernels kernels_of_geometry = {select_close, write_pairs};
 constexpr Kernels<double> kernels_f64 = make_kernels<double>();
 constexpr Kernels<float> kernels_f32 = make_kernels<float>();
 

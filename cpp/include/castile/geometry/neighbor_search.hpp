@@ -5,15 +5,16 @@
 #include <memory>
 #include <vector>
 
+#include "castile/aligned.hpp"
 #include "castile/geometry/structure.hpp"
 
 namespace castile {
 
 /// Neighbors found by a search, as a structure of arrays; D = (r_j - r_i) + shift @ cell.
 struct PairBuffer {
-  std::vector<std::int32_t> j;           ///< neighbor, index within its structure
-  std::vector<std::array<double, 3>> D;  ///< from the center to the neighbor, Å
-  std::vector<double> d;                 ///< norm of D, Å
+  UnsetVector<std::int64_t> j;           ///< neighbor, index within its structure
+  UnsetVector<std::array<double, 3>> D;  ///< from the center to the neighbor, Å
+  UnsetVector<double> d;                 ///< norm of D, Å
 
   std::int64_t size() const { return static_cast<std::int64_t>(j.size()); }
   void clear();

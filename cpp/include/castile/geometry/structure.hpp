@@ -13,15 +13,6 @@ struct Structure {
   const std::int32_t* species = nullptr;  ///< (n_atoms), dense indices from 0
   std::array<double, 9> cell{};           ///< (3, 3), rows are the cell vectors; zero rows where there is none
   std::array<bool, 3> pbc{};
-
-  /// shift @ cell, always with the same roundings.
-  std::array<double, 3> translation(const std::array<std::int32_t, 3>& shift) const {
-    std::array<double, 3> result;
-    for (std::size_t k = 0; k < 3; ++k) {
-      result[k] = (shift[0] * cell[k] + shift[1] * cell[3 + k]) + shift[2] * cell[6 + k];
-    }
-    return result;
-  }
 };
 
 /// Many configurations behind each other; a view, the arrays belong to the caller.
