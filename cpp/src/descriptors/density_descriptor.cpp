@@ -8,6 +8,8 @@
 
 #include "castile/memory.hpp"
 #include "descriptors/density_batch.hpp"
+#include "descriptors/row_stream.hpp"
+#include "simd/kernels.hpp"
 
 namespace castile {
 namespace {
@@ -19,6 +21,9 @@ FeatureHeadParameters with_sizes(const DensityDescriptorParameters& p) {
   head.l_max = p.expansion.l_max();
   return head;
 }
+
+/// Bytes of results that are better written past the caches, which have nothing left of them when they are read.
+constexpr std::int64_t smallest_stream = std::int64_t{20} << 20;
 
 }  // namespace
 
@@ -139,17 +144,25 @@ std::vector<std::int64_t> DensityDescriptor<T>::columns(const std::vector<std::i
 // ---- values
 
 template <typename T>
-void DensityDescriptor<T>::transform(const Structures& structures, const Centers& centers, T* features) const {
+void DensityDescriptor<T>::transform(const Structures& structures, const Centers& centers, T* features,
+                                     bool zeroed) const {
   const Batch batch = make_batch(structures, centers);
   const std::int64_t size = n_features();
   const auto finish = [&](T* row) {
     if (parameters_.normalize) normalize_row(row, size);
   };
   if (!averages()) {
+    const bool streams = batch.n_rows() * size * std::int64_t{sizeof(T)} >= smallest_stream;
     batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
       worker.expand(batch, block.frame, center);
-      head_->forward(worker.c(), features + center * size, worker.head_scratch);
-      finish(features + center * size);
+      T* row = features + center * size;
+      if (!streams || (!zeroed && worker.c().n_channels() < head_->n_channels())) {
+        head_->forward(worker.c(), row, worker.head_scratch);
+        finish(row);
+        return;
+      }
+      stream_row(worker, row);
+      if (center + 1 == block.last) simd::kernels<T>().end_streams();
     });
     return;
   }
@@ -158,6 +171,21 @@ void DensityDescriptor<T>::transform(const Structures& structures, const Centers
     std::copy_n(mean_row(worker, spaces[row], mean), size, features + row * size);
     finish(features + row * size);
   });
+}
+
+/// Computes the row of a center and writes it past the caches; where channels are missing, there are zeros.
+template <typename T>
+void DensityDescriptor<T>::stream_row(Worker& worker, T* out) const {
+  const std::int64_t size = n_features();
+  worker.row.resize(static_cast<std::size_t>(size));
+  RowStream<T> stream(worker.row.data(), out);
+  // Normalisation needs all of the row first.
+  worker.head_scratch.stream = parameters_.normalize ? nullptr : &stream;
+  head_->forward(worker.c(), worker.row.data(), worker.head_scratch);
+  worker.head_scratch.stream = nullptr;
+  if (parameters_.normalize) normalize_row(worker.row.data(), size);
+  if (!stream.used()) stream.put(0, size);
+  stream.finish();
 }
 
 template <typename T>

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "descriptors/pair_contraction.hpp"
+#include "descriptors/row_stream.hpp"
 #include "simd/kernels.hpp"
 
 namespace castile {
@@ -100,12 +101,18 @@ void PowerSpectrum<T>::unpack_unlike(const T* grad_features, int n_padded, T* W,
 }
 
 template <typename T>
-void PowerSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch&) const {
-  if (c.n_channels() < this->n_channels()) std::fill_n(features, n_features(), T(0));
+void PowerSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch& scratch) const {
+  RowStream<T>* stream = scratch.stream;
+  if (stream != nullptr) {
+    stream->put(0, 0);
+  } else if (c.n_channels() < this->n_channels()) {
+    std::fill_n(features, n_features(), T(0));
+  }
   const auto& kernels = simd::kernels<T>();
   for_each_block(c, [&](int a, int b, std::int64_t first) {
     kernels.spectrum(this->l_max(), this->n_max(), a == b, c.channel(a), c.channel(b), c.stride(), weights_.data(),
                      features + first);
+    if (stream != nullptr) stream->put(first, block_size(a == b));
   });
 }
 

@@ -143,8 +143,8 @@ class DensityDescriptor {
     return n_rows(parameters_.average, structures, centers);
   }
 
-  /// Features (n_rows, n_features).
-  void transform(const Structures& structures, const Centers& centers, T* features) const;
+  /// Features (n_rows, n_features); `zeroed` tells that they hold zeros, which then need not be written.
+  void transform(const Structures& structures, const Centers& centers, T* features, bool zeroed = false) const;
 
   /// The same without the columns of absent channels.
   SparseRows<T> transform_sparse(const Structures& structures, const Centers& centers) const;
@@ -201,6 +201,7 @@ class DensityDescriptor {
   template <typename Finish>
   void for_each_mean(const Batch& batch, const RowSpaces& spaces, const Finish& finish) const;
   /// The raw row of a mean; kept by the worker or the mean.
+  void stream_row(Worker& worker, T* out) const;
   const T* mean_row(Worker& worker, const RowSpace& space, const std::vector<T>& mean) const;
   std::vector<std::vector<std::int64_t>> moving_with_centers(const Batch& batch) const;
   static std::vector<std::int32_t> species_among(const Batch& batch, std::int64_t frame,

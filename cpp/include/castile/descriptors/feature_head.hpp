@@ -33,6 +33,9 @@ struct TouchedChannels {
   int only = -1;  ///< index of the one channel with weight one, or -1 if all channels are touched
 };
 
+template <typename T>
+class RowStream;
+
 /// The last stage: from one center's density coefficients to its row of features, and the derivatives of that
 /// step. Columns are laid out for `n_channels` channels (the species, or mixtures of them); channels that the
 /// coefficients lack leave zeros.
@@ -41,6 +44,9 @@ class FeatureHead {
  public:
   /// Buffers that a thread keeps between calls.
   struct Scratch {
+    /// If not null, `forward` may hand over parts of its row as soon as they are done; then it must do so for all
+    /// that is not zero, and need not write zeros, because they are there.
+    RowStream<T>* stream = nullptr;
     std::vector<T> forms, other, contracted, left, right, mixed, mixed_dot, total;
   };
 
