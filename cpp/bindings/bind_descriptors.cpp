@@ -98,14 +98,14 @@ class DescriptorHandle {
   std::int64_t table_bytes() const { return descriptor_.expansion().table_bytes(); }
 
   Array<T> transform(const StructuresHandle& structures, const CentersHandle& handle,
-                     std::optional<Array<T>> out) const {
+                     std::optional<Array<T>> out, bool zeroed) const {
     const Centers centers = checked_centers(structures, handle);
     const std::int64_t n_rows = descriptor_.n_rows(structures.view(), centers);
     Array<T> features = out ? std::move(*out) : Array<T>({n_rows, n_features()});
     check_shape(features, "out", {n_rows, n_features()});
     T* data = features.mutable_data();
     const GilRelease release;
-    descriptor_.transform(structures.view(), centers, data);
+    descriptor_.transform(structures.view(), centers, data, zeroed);
     return features;
   }
 
@@ -389,7 +389,7 @@ void bind_descriptor(py::module_& module, const char* name) {
       .def_property_readonly("table_error", &Handle::table_error)
       .def_property_readonly("table_bytes", &Handle::table_bytes)
       .def("transform", &Handle::transform, py::arg("structures"), py::arg("centers"),
-           py::arg("out").noconvert() = py::none())
+           py::arg("out").noconvert() = py::none(), py::arg("zeroed") = false)
       .def("transform_sparse", &Handle::transform_sparse, py::arg("structures"), py::arg("centers"))
       .def("vjp", &Handle::vjp, py::arg("structures"), py::arg("centers"), py::arg("cotangent").noconvert(),
            py::arg("columns").noconvert() = py::none(), py::arg("row_offsets").noconvert() = py::none())

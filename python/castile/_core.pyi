@@ -103,7 +103,11 @@ class _DensityDescriptor(Generic[_Float]):
     @property
     def table_bytes(self) -> int: ...
     def transform(
-        self, structures: Structures, centers: Centers, out: npt.NDArray[_Float] | None = None
+        self,
+        structures: Structures,
+        centers: Centers,
+        out: npt.NDArray[_Float] | None = None,
+        zeroed: bool = False,
     ) -> npt.NDArray[_Float]: ...
     def transform_sparse(
         self, structures: Structures, centers: Centers

@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 
 from castile import _checks
 from castile._memory import require_memory
+from castile._pages import new_array
 from castile._pickling import VersionedPickle
 from castile.descriptors._compression import Compression, checked_compression
 from castile.descriptors._containers import (
@@ -212,9 +213,9 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
             f"the {given.n_rows} x {core.n_features} feature matrix",
             "transform fewer frames at a time, choose centers, or use average= or sparse=True",
         )
-        features = np.empty((given.n_rows, core.n_features), dtype=self.dtype)
+        features, zeroed = new_array((given.n_rows, core.n_features), self.dtype)
         for chunk in chunks:
-            core.transform(*chunk.arguments, out=features[chunk.rows])
+            core.transform(*chunk.arguments, out=features[chunk.rows], zeroed=zeroed)
         return features
 
     def _stacked(self, given: DescriptorInput, n_features: int, rows_of_chunks: Iterable[Any]) -> sp.csr_array:
@@ -518,6 +519,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         groups: Any = None,
         strain: bool = True,
         progress: bool = False,
+        out: Jacobian | None = None,
     ) -> Jacobian:
         """Compute the explicit gradient of every feature, block sparse.
 
@@ -529,6 +531,9 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
             Also compute the derivative with respect to strain.
         progress : bool
             Show a progress bar.
+        out : Jacobian, optional
+            An earlier result that is not needed any more: its memory is written anew where it is large enough, as in
+            the steps of a trajectory. Memory fresh from the system takes longer to get than to fill.
 
         Returns
         -------
@@ -536,16 +541,21 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
 
         Raises
         ------
+        InputTypeError
+            If ``out`` is something else.
         MemoryLimitError
             If it would not fit into memory; :meth:`estimate_memory` tells beforehand, :meth:`vjp` never
             forms it.
         """
+        if out is not None and not isinstance(out, Jacobian):
+            raise InputTypeError(f"out must be a Jacobian, got {type(out).__name__}")
+        at_hand = 0 if out is None else out.nbytes
 
         def require(estimate: MemoryEstimate) -> None:
             remedy = "use vjp or jvp, which never form it, choose centers, or set strain=False"
-            require_memory(estimate.total, "the Jacobian", remedy)
+            require_memory(estimate.total - at_hand, "the Jacobian", remedy)
 
-        return self._jacobian_builder(frames, centers, groups, strain, require).build(progress)
+        return self._jacobian_builder(frames, centers, groups, strain, require).build(progress, out)
 
     def estimate_memory(
         self, frames: Any, centers: Any = None, *, groups: Any = None, strain: bool = True

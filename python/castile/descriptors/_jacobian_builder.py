@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from castile import _core
+from castile._pages import array_in, new_array
 from castile.descriptors._input import Chunk, DescriptorInput
 from castile.descriptors.jacobian import Jacobian, JacobianGroup, MemoryEstimate, StrainGroup
 from castile.progress import track
@@ -39,8 +40,16 @@ class _Part:
         self.n += n
         self.n_columns = n_columns
 
-    def allocate(self, axes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.values = np.empty((self.n, *axes, self.n_columns), dtype)
+    def allocate(self, axes: tuple[int, ...], dtype: np.dtype[Any], used: list[npt.NDArray[Any]]) -> None:
+        """Make the array of values, or take the smallest of some used ones that is large enough."""
+        shape = (self.n, *axes, self.n_columns)
+        for index in sorted(range(len(used)), key=lambda index: used[index].size):
+            array = array_in(used[index], shape, dtype)
+            if array is not None:
+                self.values = array
+                del used[index]
+                return
+        self.values, _ = new_array(shape, dtype)
 
     def take(self, *indices: IntArray) -> npt.NDArray[Any]:
         """Return the next values to fill, whose places the indices tell."""
@@ -101,12 +110,14 @@ class JacobianBuilder:
             indices=_INDEX_BYTES * n_blocks,
         )
 
-    def build(self, progress: bool) -> Jacobian:
-        """Allocate and compute all values."""
-        for part in self._blocks.values():
-            part.allocate((3,), self._dtype)
+    def build(self, progress: bool, out: Jacobian | None = None) -> Jacobian:
+        """Compute all values, in memory of ``out`` as far as it fits."""
+        used = [] if out is None else out.memory()
+        # The largest first, as the smaller ones have more to choose from.
+        for part in sorted(self._blocks.values(), key=lambda part: -part.n * part.n_columns):
+            part.allocate((3,), self._dtype, used)
         for part in self._sets.values() if self._strain else ():
-            part.allocate((3, 3), self._dtype)
+            part.allocate((3, 3), self._dtype, used)
         pieces = ((rows, (chunk, layout)) for rows, chunk, layout in self._layouts)
         for chunk, layout in track(pieces, self._given.n_rows, "Jacobian", progress):
             self._fill(chunk, layout)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from castile._memory import format_bytes, require_memory
+from castile._pages import memory_of
 
 __all__ = ["Gradients", "Jacobian", "JacobianGroup", "MemoryEstimate", "StrainGroup"]
 
@@ -217,6 +218,11 @@ class Jacobian:
             columns[own] = np.broadcast_to(coordinates[:, :, None], group.values.shape).ravel()
             start = own.stop
         return sp.csr_array(sp.coo_array((values, (rows, columns)), shape=shape))
+
+    def memory(self) -> list[npt.NDArray[np.uint8]]:
+        """Return the memory of all values, for another Jacobian that may overwrite them."""
+        found = (memory_of(values) for values in self._values())
+        return [memory for memory in found if memory is not None]
 
     @property
     def _dtype(self) -> np.dtype[Any]:
