@@ -139,7 +139,7 @@ void DensityDescriptor<T>::AveragedJacobian::add_feature_gradients(Worker& worke
     for (int k = 0; k < n_rows; ++k) columns.add(T(1), narrow + k * columns.size(), wide + k * n);
   };
   rows_.differentiate_row(
-      worker, block.row, center, buffers,
+      worker, block.row, center, buffers, no_stream<T>,
       [&](int channel, std::int64_t j, const T* gradient) { add_rows(channel, 3, gradient, partial.gradient(j, n)); },
       [&](int channel, const T* own, const T* voigt) {
         add_rows(channel, 3, own, partial.gradient(batch_.moving(block.frame, center), n));
@@ -171,7 +171,8 @@ void DensityDescriptor<T>::AveragedJacobian::add_coefficient_gradients(Worker& w
   differentiate_center(
       descriptor_.expansion_, worker.environment, worker.pairs, batch_.atom(center), with_strain(), worker.scratch,
       buffers, [n](int) { return n; },
-      [&](const PairTerms<T>& terms, int, T* out) { coefficient_gradient(c, terms, out); },
+      [&](const PairTerms<T>& terms, int, T* out, GradientStream<T>*) { coefficient_gradient(c, terms, out); },
+      no_stream<T>,
       [&](int channel, std::int64_t j, const T* gradient) {
         add_rows(channel, 3, gradient, partial.gradient(j, wide_size));
       },

@@ -235,14 +235,21 @@ void DensityDescriptor<T>::jacobian(const Structures& structures, const Centers&
       rows.expand_sorted(worker, center, block.frame, center, buffers);
       rows.differentiate_row(
           worker, center, center, buffers,
+          [&](int channel, std::int64_t j, const T* gradient, T* minus) -> std::optional<GradientStream<T>> {
+            const std::int64_t width = rows.columns(center, worker, channel).size();
+            const JacobianBlock<T>& out = find_block(blocks, j);
+            // Normalised ones are read again below.
+            if (parameters_.normalize || (out.wide && width < size)) return std::nullopt;
+            return GradientStream<T>(gradient, width, out.values, minus);
+          },
           [&](int channel, std::int64_t j, const T* gradient) {
             const Columns& columns = rows.columns(center, worker, channel);
             const JacobianBlock<T>& out = find_block(blocks, j);
             if (!out.wide || columns.size() == size) {
-              if (parameters_.normalize) {  // read again below
+              if (parameters_.normalize) {
                 std::copy_n(gradient, 3 * columns.size(), out.values);
               } else {
-                simd::kernels<T>().stream(3 * columns.size(), gradient, out.values);
+                simd::kernels<T>().stream(3 * columns.size(), gradient, out.values, nullptr);
               }
               return;
             }

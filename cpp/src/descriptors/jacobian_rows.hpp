@@ -8,9 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "descriptors/density_batch.hpp"
+#include "descriptors/row_stream.hpp"
 #include "simd/kernels.hpp"
 
 namespace castile {
@@ -102,15 +104,23 @@ inline void sort_by_neighbor(PairBuffer& pairs, std::vector<std::int32_t>& order
   std::swap(pairs, sorted);
 }
 
+/// For derivatives that are not written as they come.
+template <typename T>
+std::optional<GradientStream<T>> no_stream(int, std::int64_t, const T*, T*) {
+  return std::nullopt;
+}
+
 /// Differentiates something of one expanded center, `width` numbers for each neighbor of a channel, by the positions of
 /// its neighbors. evaluate(terms, channel, out) writes the derivative (3, width) for a pair vector;
 /// on_neighbor(channel, j, gradient) gets it once for every neighbor but the center itself, summed over its images;
-/// on_channel(channel, own, voigt) gets the center's own, and that for strain (6, width) if asked for.
-template <typename T, typename Width, typename Evaluate, typename OnNeighbor, typename OnChannel>
+/// unless stream_of(channel, j, gradient, minus) is there to take it: the stream, which evaluate gets with the only
+/// image of a neighbor, also takes it off the center's own derivative, `minus`. on_channel(channel, own, voigt) gets the center's own, and that for strain (6, width) if asked for.
+template <typename T, typename Width, typename Evaluate, typename StreamOf, typename OnNeighbor, typename OnChannel>
 void differentiate_center(const DensityExpansion<T>& expansion, const Environment<T>& environment,
                           const PairBuffer& pairs, std::int64_t own_atom, bool with_strain,
                           ExpansionScratch<T>& scratch, CenterDerivatives<T>& buffers, const Width& width,
-                          const Evaluate& evaluate, const OnNeighbor& on_neighbor, const OnChannel& on_channel) {
+                          const Evaluate& evaluate, const StreamOf& stream_of, const OnNeighbor& on_neighbor,
+                          const OnChannel& on_channel) {
   for (int channel = 0; channel < static_cast<int>(environment.species.size()); ++channel) {
     const std::int64_t n = width(channel);
     const auto size = static_cast<std::size_t>(3 * n);
@@ -136,7 +146,14 @@ void differentiate_center(const DensityExpansion<T>& expansion, const Environmen
         flush();
         current = j;
       }
-      evaluate(terms, channel, out.data());
+      const bool only = moves && !repeated && (index + 1 == pairs.j.size() || pairs.j[index + 1] != j);
+      std::optional<GradientStream<T>> stream;
+      if (only) stream = stream_of(channel, j, out.data(), buffers.own.data());
+      evaluate(terms, channel, out.data(), stream ? &*stream : nullptr);
+      if (stream) {
+        stream->finish();
+        current = -1;
+      }
       if (with_strain) accumulate_strain(out.data(), pairs.D[index], n, buffers.voigt.data());
       if (!repeated) return;
       for (std::size_t k = 0; k < size; ++k) buffers.sum[k] += buffers.gradient[k];
@@ -182,18 +199,19 @@ class DensityDescriptor<T>::JacobianRows {
   TouchedChannels<T> touched(const Worker& worker, int channel, CenterDerivatives<T>& buffers) const;
 
   /// Differentiates the raw row of an expanded center; see differentiate_center.
-  template <typename OnNeighbor, typename OnChannel>
+  template <typename StreamOf, typename OnNeighbor, typename OnChannel>
   void differentiate_row(Worker& worker, std::int64_t row, std::int64_t center, CenterDerivatives<T>& buffers,
-                         const OnNeighbor& on_neighbor, const OnChannel& on_channel) const {
+                         const StreamOf& stream_of, const OnNeighbor& on_neighbor, const OnChannel& on_channel) const {
     const FeatureHead<T>& head = *space(row).head;
     head.prepare_center(worker.c(), worker.head_scratch);
     differentiate_center(
         descriptor_.expansion_, worker.environment, worker.pairs, batch_.atom(center), with_strain(), worker.scratch,
         buffers, [&](int channel) { return columns(row, worker, channel).size(); },
-        [&](const PairTerms<T>& terms, int channel, T* out) {
+        [&](const PairTerms<T>& terms, int channel, T* out, GradientStream<T>* stream) {
+          worker.head_scratch.gradient_stream = stream;
           head.pair_jacobian(worker.c(), terms, touched(worker, channel, buffers), worker.head_scratch, out);
         },
-        on_neighbor, on_channel);
+        stream_of, on_neighbor, on_channel);
   }
 
   /// Turns derivatives of a raw row into those of the normalised one.

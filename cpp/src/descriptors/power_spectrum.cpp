@@ -200,6 +200,8 @@ void PowerSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T
   pair.quantity_stride = (c.l_max + 1) * c.stride();
   std::copy(terms.u.begin(), terms.u.end(), pair.u);
   pair.axis_stride = one ? n_touched() : n_features();
+  GradientStream<T>* stream = scratch.gradient_stream;
+  std::int64_t written = 0;
   int a = 0;  // index in the coefficients of channel i, and b of channel k
   for (std::int32_t i = 0; i < this->n_channels(); ++i) {
     const bool has_a = a < c.n_channels() && c.channels[static_cast<std::size_t>(a)] == i;
@@ -218,6 +220,8 @@ void PowerSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T
           for (int axis = 0; axis < 3; ++axis) std::fill_n(out + axis * pair.axis_stride, block_size(i == k), T(0));
         }
         out += block_size(i == k);
+        if (stream != nullptr) stream->put(written, block_size(i == k));
+        written += block_size(i == k);
       }
       b += has_b ? 1 : 0;
     }

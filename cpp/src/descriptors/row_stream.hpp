@@ -11,7 +11,8 @@ namespace castile {
 template <typename T>
 class RowStream {
  public:
-  RowStream(const T* row, T* out) : row_(row), out_(out) {}
+  /// What is written is also taken off `minus`, unless that is null.
+  RowStream(const T* row, T* out, T* minus = nullptr) : row_(row), out_(out), minus_(minus) {}
 
   /// Numbers `first` to `first + n` of the row are there.
   void put(std::int64_t first, std::int64_t n) {
@@ -35,15 +36,42 @@ class RowStream {
  private:
   void write_until(std::int64_t end) {
     if (end <= first_) return;
-    simd::kernels<T>().stream(end - first_, row_ + first_, out_ + first_);
+    T* minus = minus_ == nullptr ? nullptr : minus_ + first_;
+    simd::kernels<T>().stream(end - first_, row_ + first_, out_ + first_, minus);
     first_ = end;
   }
 
   const T* row_;
   T* out_;
+  T* minus_;
   std::int64_t first_ = 0;  ///< of what is waiting
   std::int64_t last_ = 0;
   bool used_ = false;
+};
+
+/// The same for derivatives along three axes, rows of `width` numbers behind each other.
+template <typename T>
+class GradientStream {
+ public:
+  GradientStream(const T* gradient, std::int64_t width, T* out, T* minus)
+      : width_(width),
+        axes_{{gradient, out, minus},
+              {gradient + width, out + width, minus + width},
+              {gradient + 2 * width, out + 2 * width, minus + 2 * width}} {}
+
+  void put(std::int64_t first, std::int64_t n) {
+    for (RowStream<T>& axis : axes_) axis.put(first, n);
+  }
+
+  /// Writes what is waiting, or all if nothing was put.
+  void finish() {
+    if (!axes_[0].used()) put(0, width_);
+    for (RowStream<T>& axis : axes_) axis.finish();
+  }
+
+ private:
+  std::int64_t width_;
+  RowStream<T> axes_[3];
 };
 
 }  // namespace castile

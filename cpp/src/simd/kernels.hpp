@@ -198,8 +198,8 @@ struct Kernels {
   void (*subtract)(std::int64_t n, const T* a, T* out);
 
   /// to[k] = from[k] past the caches, for results too large to be found there again; other threads may read them after
-  /// end_streams.
-  void (*stream)(std::int64_t n, const T* from, T* to);
+  /// end_streams. Unless `minus` is null, minus[k] -= from[k] on the way.
+  void (*stream)(std::int64_t n, const T* from, T* to, T* minus);
   void (*end_streams)();
 
   /// g[lm][n'] += Σ_n c[lm][n] W[l][n][n'], rows of c and g `stride` apart.

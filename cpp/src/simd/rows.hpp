@@ -40,18 +40,38 @@ constexpr std::int64_t cache_line = 64;
 #endif
 }
 
-/// to[k] = from[k] past the caches, for results too large to be found there again.
-template <typename T>
-void stream(std::int64_t n, const T* from, T* to) {
+template <typename T, bool subtracts>
+[[gnu::always_inline]] inline void stream_rows(std::int64_t n, const T* from, T* to, T* minus) {
+  constexpr int N = native_lanes<T>;
   const auto misaligned = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % cache_line / sizeof(T));
   constexpr auto per_line = static_cast<std::int64_t>(cache_line / sizeof(T));
   std::int64_t k = 0;
   const std::int64_t head = misaligned == 0 ? 0 : per_line - misaligned;
-  for (; k < head && k < n; ++k) to[k] = from[k];
+  const auto move_one = [&](std::int64_t entry) {
+    to[entry] = from[entry];
+    if (subtracts) minus[entry] -= from[entry];
+  };
+  for (; k < head && k < n; ++k) move_one(k);
   for (; k + per_line <= n; k += per_line) {
     stream_line(reinterpret_cast<const char*>(from + k), reinterpret_cast<char*>(to + k));
+    if constexpr (subtracts) {
+#pragma GCC unroll 4
+      for (std::int64_t v = k; v < k + per_line; v += N) {
+        store<N>(minus + v, Vector<T, N>(load<N>(minus + v) - load<N>(from + v)));
+      }
+    }
   }
-  for (; k < n; ++k) to[k] = from[k];
+  for (; k < n; ++k) move_one(k);
+}
+
+/// to[k] = from[k] past the caches, and minus[k] -= from[k] unless that is null.
+template <typename T>
+void stream(std::int64_t n, const T* from, T* to, T* minus) {
+  if (minus == nullptr) {
+    stream_rows<T, false>(n, from, to, minus);
+  } else {
+    stream_rows<T, true>(n, from, to, minus);
+  }
   end_kernel();
 }
 

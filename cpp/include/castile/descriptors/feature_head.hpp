@@ -35,6 +35,8 @@ struct TouchedChannels {
 
 template <typename T>
 class RowStream;
+template <typename T>
+class GradientStream;
 
 /// The last stage: from one center's density coefficients to its row of features, and the derivatives of that
 /// step. Columns are laid out for `n_channels` channels (the species, or mixtures of them); channels that the
@@ -47,6 +49,8 @@ class FeatureHead {
     /// If not null, `forward` may hand over parts of its row as soon as they are done; then it must do so for all
     /// that is not zero, and need not write zeros, because they are there.
     RowStream<T>* stream = nullptr;
+    /// The same for `pair_jacobian`, which still writes all of its result.
+    GradientStream<T>* gradient_stream = nullptr;
     std::vector<T> forms, other, contracted, left, right, mixed, mixed_dot, total;
   };
 
