@@ -215,8 +215,12 @@ std::size_t DensityExpansion<T>::group_by_species(const PairBuffer& pairs, std::
                                                   Environment<T>& environment, ExpansionScratch<T>& scratch) const {
   auto& count = scratch.species_count;
   count.assign(table_of_species_.size(), 0);
-  for (std::int64_t pair = first; pair < last; ++pair) {
-    ++count[static_cast<std::size_t>(species[pairs.j[static_cast<std::size_t>(pair)]])];
+  if (n_species() == 1) {
+    count[0] = last - first;
+  } else {
+    for (std::int64_t pair = first; pair < last; ++pair) {
+      ++count[static_cast<std::size_t>(species[pairs.j[static_cast<std::size_t>(pair)]])];
+    }
   }
   const bool has_own_term = own_species >= 0 && parameters_.center_weight != 0.0;
   environment.species.clear();
@@ -244,20 +248,28 @@ void DensityExpansion<T>::make_environment(const PairBuffer& pairs, std::int64_t
                                            Environment<T>& environment, ExpansionScratch<T>& scratch) const {
   reserve_slots(group_by_species(pairs, first, last, species, own_species, environment, scratch), environment, scratch);
   environment.gradient_weights.clear();
-  double closest = no_direction_below;
-  for (std::int64_t pair = first; pair < last; ++pair) {
-    const auto index = static_cast<std::size_t>(pair);
-    const auto slot =
-        static_cast<std::size_t>(scratch.species_slot[static_cast<std::size_t>(species[pairs.j[index]])]++);
-    environment.pair[slot] = pair - first;
-    scratch.pair_x[slot] = pairs.D[index][0];
-    scratch.pair_y[slot] = pairs.D[index][1];
-    scratch.pair_z[slot] = pairs.D[index][2];
-    scratch.pair_d[slot] = pairs.d[index];
-    closest = std::min(closest, pairs.d[index]);
+  const auto* D = pairs.D.data() + first;
+  const double* d = pairs.d.data() + first;
+  const std::int64_t n = last - first;
+  bool at_center = false;
+  const auto put = [&](std::int64_t index, std::int64_t place) {
+    const auto slot = static_cast<std::size_t>(place);
+    environment.pair[slot] = index;
+    scratch.pair_x[slot] = D[index][0];
+    scratch.pair_y[slot] = D[index][1];
+    scratch.pair_z[slot] = D[index][2];
+    scratch.pair_d[slot] = d[index];
+    at_center |= d[index] < no_direction_below;
+  };
+  if (environment.groups.size() <= 1) {
+    for (std::int64_t index = 0; index < n; ++index) put(index, index);
+  } else {
+    const std::int64_t* j = pairs.j.data() + first;
+    std::int64_t* next = scratch.species_slot.data();
+    for (std::int64_t index = 0; index < n; ++index) put(index, next[species[j[index]]]++);
   }
   for (std::size_t group = 0; group < environment.groups.size(); ++group) weigh_group(environment, group, scratch);
-  if (closest < no_direction_below) put_at_center(environment, scratch);
+  if (at_center) put_at_center(environment, scratch);
 }
 
 template <typename T>

@@ -240,7 +240,7 @@ void DensityDescriptor<T>::jacobian(const Structures& structures, const Centers&
             const JacobianBlock<T>& out = find_block(blocks, j);
             // Normalised ones are read again below.
             if (parameters_.normalize || (out.wide && width < size)) return std::nullopt;
-            return GradientStream<T>(gradient, width, out.values, minus);
+            return GradientStream<T>(gradient, width, out.values, minus, rows.with_strain());
           },
           [&](int channel, std::int64_t j, const T* gradient) {
             const Columns& columns = rows.columns(center, worker, channel);

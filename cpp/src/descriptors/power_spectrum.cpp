@@ -215,12 +215,21 @@ void PowerSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T
           pair.right = scratch.contracted.data() + std::int64_t{b} * c.n_padded;
           pair.left_weight = touched.weights[a];
           pair.right_weight = touched.weights[b];
-          simd::kernels<T>().spectrum_jacobian(this->l_max(), this->n_max(), i == k, pair, weights_.data(), out);
+          const auto& kernels = simd::kernels<T>();
+          if (stream != nullptr && !stream->kept() && i != k &&
+              simd::can_stream_products(this->n_max(), pair, stream->place(written))) {
+            T* place = stream->skip(written, block_size(false));
+            pair.minus = stream->minus(written);
+            kernels.stream_products(this->l_max(), this->n_max(), pair, weights_.data(), place);
+          } else {
+            kernels.spectrum_jacobian(this->l_max(), this->n_max(), i == k, pair, weights_.data(), out);
+            if (stream != nullptr) stream->put(written, block_size(i == k));
+          }
         } else {
           for (int axis = 0; axis < 3; ++axis) std::fill_n(out + axis * pair.axis_stride, block_size(i == k), T(0));
+          if (stream != nullptr) stream->put(written, block_size(i == k));
         }
         out += block_size(i == k);
-        if (stream != nullptr) stream->put(written, block_size(i == k));
         written += block_size(i == k);
       }
       b += has_b ? 1 : 0;

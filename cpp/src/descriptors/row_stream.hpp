@@ -27,6 +27,15 @@ class RowStream {
     used_ = true;
   }
 
+  /// The same for numbers that the caller writes.
+  void skip(std::int64_t first, std::int64_t n) {
+    finish();
+    first_ = last_ = first + n;
+    used_ = true;
+  }
+  T* place(std::int64_t first) const { return out_ + first; }
+  T* minus(std::int64_t first) const { return minus_ + first; }
+
   /// Writes what is waiting.
   void finish() { write_until(last_); }
 
@@ -53,8 +62,10 @@ class RowStream {
 template <typename T>
 class GradientStream {
  public:
-  GradientStream(const T* gradient, std::int64_t width, T* out, T* minus)
+  /// `kept` tells that the gradient is read again, so that it must be there, too.
+  GradientStream(const T* gradient, std::int64_t width, T* out, T* minus, bool kept)
       : width_(width),
+        kept_(kept),
         axes_{{gradient, out, minus},
               {gradient + width, out + width, minus + width},
               {gradient + 2 * width, out + 2 * width, minus + 2 * width}} {}
@@ -62,6 +73,15 @@ class GradientStream {
   void put(std::int64_t first, std::int64_t n) {
     for (RowStream<T>& axis : axes_) axis.put(first, n);
   }
+
+  /// The same for numbers that the caller writes, from the place returned on, and takes off `minus`.
+  T* skip(std::int64_t first, std::int64_t n) {
+    for (RowStream<T>& axis : axes_) axis.skip(first, n);
+    return place(first);
+  }
+  bool kept() const { return kept_; }
+  T* place(std::int64_t first) const { return axes_[0].place(first); }
+  T* minus(std::int64_t first) const { return axes_[0].minus(first); }
 
   /// Writes what is waiting, or all if nothing was put.
   void finish() {
@@ -71,6 +91,7 @@ class GradientStream {
 
  private:
   std::int64_t width_;
+  bool kept_;
   RowStream<T> axes_[3];
 };
 

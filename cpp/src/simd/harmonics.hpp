@@ -65,32 +65,55 @@ struct MonicHarmonics {
   }
 };
 
-template <typename T>
-void harmonics(int l_max, const NeighborBlocks<T>& neighbors, T* Y) {
+/// The harmonics of N neighbors, `lanes` apart. If the compiler knows l_max, it unrolls everything.
+template <typename T, int N>
+[[gnu::always_inline]] inline void harmonics_of(int l_max, Vector<T, N> x, Vector<T, N> y, Vector<T, N> z, T* out) {
+  constexpr int W = lanes<T>;
+  using V = Vector<T, N>;
+  V c = broadcast<N>(T(1));
+  V s{};
+#pragma GCC unroll 16
+  for (int m = 0; m <= l_max; ++m) {
+    V previous{};
+    V current = broadcast<N>(T(1));
+#pragma GCC unroll 16
+    for (int l = m; l <= l_max; ++l) {
+      store<N>(out + lm_index(l, m) * W, V(current * c));
+      if (m > 0) store<N>(out + lm_index(l, -m) * W, V(current * s));
+      const V next = z * current - harmonic_factors<T>.recurrence[l][m] * previous;
+      previous = current;
+      current = next;
+    }
+    const V next_c = x * c - y * s;
+    s = x * s + y * c;
+    c = next_c;
+  }
+}
+
+template <typename T, int known_l_max>
+void harmonics_of_blocks(int l_max, const NeighborBlocks<T>& neighbors, T* Y) {
   constexpr int W = lanes<T>;
   constexpr int N = native_lanes<T>;
-  using V = Vector<T, N>;
+  const int last = known_l_max >= 0 ? known_l_max : l_max;
   for (std::int64_t j = 0; j < neighbors.n_blocks * W; j += N) {
-    const V x = load<N>(neighbors.x + j);
-    const V y = load<N>(neighbors.y + j);
-    const V z = load<N>(neighbors.z + j);
-    T* out = Y + j / W * n_lm(l_max) * W + j % W;
-    V c = broadcast<N>(T(1));
-    V s{};
-    for (int m = 0; m <= l_max; ++m) {
-      V previous{};
-      V current = broadcast<N>(T(1));
-      for (int l = m; l <= l_max; ++l) {
-        store<N>(out + lm_index(l, m) * W, V(current * c));
-        if (m > 0) store<N>(out + lm_index(l, -m) * W, V(current * s));
-        const V next = z * current - harmonic_factors<T>.recurrence[l][m] * previous;
-        previous = current;
-        current = next;
-      }
-      const V next_c = x * c - y * s;
-      s = x * s + y * c;
-      c = next_c;
-    }
+    harmonics_of<T, N>(last, load<N>(neighbors.x + j), load<N>(neighbors.y + j), load<N>(neighbors.z + j),
+                       Y + j / W * n_lm(last) * W + j % W);
+  }
+}
+
+template <typename T, int L>
+void harmonics_up_to(int l_max, const NeighborBlocks<T>& neighbors, T* Y) {
+  if (l_max == L) return harmonics_of_blocks<T, L>(l_max, neighbors, Y);
+  if constexpr (L > 0) return harmonics_up_to<T, L - 1>(l_max, neighbors, Y);
+}
+
+template <typename T>
+void harmonics(int l_max, const NeighborBlocks<T>& neighbors, T* Y) {
+  constexpr int largest_unrolled = 12;
+  if (l_max <= largest_unrolled) {
+    harmonics_up_to<T, largest_unrolled>(l_max, neighbors, Y);
+  } else {
+    harmonics_of_blocks<T, -1>(l_max, neighbors, Y);
   }
   end_kernel();
 }

@@ -151,6 +151,7 @@ struct SpectrumPair {
   T left_weight;             ///< of the neighbor in channel a
   T right_weight;            ///< and b
   std::int64_t axis_stride;  ///< of the result
+  T* minus;                  ///< what a streamed result is taken off, rows as of the result
 };
 
 template <typename T>
@@ -194,6 +195,10 @@ struct Kernels {
   /// channels, weighted and packed as by `spectrum`.
   void (*spectrum_jacobian)(int l_max, int n, bool like, const SpectrumPair<T>& pair, const T* weights, T* out);
 
+  /// The same of unlike channels, written past the caches and taken off pair.minus, if can_stream_products: rows of n
+  /// are whole pieces of 32 bytes.
+  void (*stream_products)(int l_max, int n, const SpectrumPair<T>& pair, const T* weights, T* out);
+
   /// out[k] -= a[k]
   void (*subtract)(std::int64_t n, const T* a, T* out);
 
@@ -211,6 +216,16 @@ struct Kernels {
                   const T* b, std::int64_t b_stride, const T* b_scale, T* c, std::int64_t c_stride, T* workspace);
   std::int64_t (*gemm_nt_workspace)(std::int64_t n, std::int64_t m);
 };
+
+/// Whether stream_products takes results there.
+template <typename T>
+bool can_stream_products(int n, const SpectrumPair<T>& pair, const T* out) {
+  constexpr std::uintptr_t piece = 32;
+  const auto whole = [](std::uintptr_t bytes) { return bytes % piece == 0; };
+  return n <= static_cast<int>(4 * piece / sizeof(T)) && whole(static_cast<std::uintptr_t>(n) * sizeof(T)) &&
+         whole(static_cast<std::uintptr_t>(pair.axis_stride) * sizeof(T)) &&
+         whole(reinterpret_cast<std::uintptr_t>(out));
+}
 
 template <typename T>
 constexpr std::int64_t pair_gradients_scratch(int l_max, std::int64_t row_length) {

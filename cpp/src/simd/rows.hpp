@@ -4,7 +4,7 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -15,6 +15,38 @@
 namespace castile::simd {
 namespace {
 
+constexpr std::int64_t cache_line = 64;
+
+/// Stores past the caches, to a place that is aligned to 32 bytes.
+template <int N, typename T>
+[[gnu::always_inline]] inline void stream_store(T* to, Vector<T, N> v) {
+#if defined(__AVX512F__)
+  if constexpr (N * sizeof(T) == 64) {
+    if (reinterpret_cast<std::uintptr_t>(to) % 64 == 0) {
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(v));
+    } else {
+      const auto bits = reinterpret_cast<__m512i>(v);
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(bits));
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(to) + 1, _mm512_extracti64x4_epi64(bits, 1));
+    }
+    return;
+  }
+#endif
+#if defined(__AVX__)
+  if constexpr (N * sizeof(T) == 32) {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(v));
+    return;
+  }
+#endif
+#if defined(__SSE2__) && !defined(__AVX__)
+  for (std::size_t k = 0; k < N * sizeof(T) / 16; ++k) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to) + k, reinterpret_cast<const __m128i*>(&v)[k]);
+  }
+#else
+  store<N>(to, v);
+#endif
+}
+
 /// out[k] -= a[k]
 template <typename T>
 void subtract(std::int64_t n, const T* a, T* out) {
@@ -24,8 +56,6 @@ void subtract(std::int64_t n, const T* a, T* out) {
   for (; k < n; ++k) out[k] -= a[k];
   end_kernel();
 }
-
-constexpr std::int64_t cache_line = 64;
 
 /// One line from anywhere to an aligned place that is not read before it is written.
 [[gnu::always_inline]] inline void stream_line(const char* from, char* to) {

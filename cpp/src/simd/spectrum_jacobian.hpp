@@ -3,6 +3,7 @@
 #pragma once
 
 #include "simd/kernels.hpp"
+#include "simd/rows.hpp"
 #include "simd/spectrum.hpp"
 #include "simd/tiles.hpp"
 #include "simd/vector.hpp"
@@ -132,6 +133,80 @@ void pair_products_by_entries(int l_max, int n, const SpectrumPair<T>& pair, con
       }
     }
   }
+}
+
+/// Blocks of unlike channels, one row of `strips` vectors after the other, straight from the registers.
+template <typename T, int N, int strips, bool left, bool right>
+void stream_products_of(int l_max, const SpectrumPair<T>& pair, const T* weights, T* out) {
+  using V = Vector<T, N>;
+  constexpr int n = N * strips;
+  constexpr T sqrt2 = static_cast<T>(1.41421356237309504880);
+  for (int l = 0; l <= l_max; ++l) {
+    const T* R = pair.R + l * pair.radial_stride;
+    const T* dR = pair.dR + l * pair.radial_stride;
+    const T factor = sqrt2 * weights[l];
+    for (int axis = 0; axis < 3; ++axis) {
+      const std::int64_t U = l * pair.density_stride;
+      const std::int64_t gradient = U + (axis + 1) * pair.quantity_stride;
+      const T from_left = factor * pair.left_weight;
+      const T from_right = factor * pair.right_weight;
+      V uU[strips], V_column[strips], udR[strips], R_column[strips];
+#pragma GCC unroll 4
+      for (int strip = 0; strip < strips; ++strip) {
+        if constexpr (left) {
+          uU[strip] = (from_left * pair.u[axis]) * load<N>(pair.right + U + strip * N);
+          V_column[strip] = from_left * load<N>(pair.right + gradient + strip * N);
+        }
+        if constexpr (right) {
+          udR[strip] = (from_right * pair.u[axis]) * load<N>(dR + strip * N);
+          R_column[strip] = from_right * load<N>(R + strip * N);
+        }
+      }
+      const std::int64_t first = axis * pair.axis_stride + l * n * n;
+      for (int k = 0; k < n; ++k) {
+#pragma GCC unroll 4
+        for (int strip = 0; strip < strips; ++strip) {
+          V sum{};
+          if constexpr (left) sum = dR[k] * uU[strip] + R[k] * V_column[strip];
+          if constexpr (right) sum += pair.left[U + k] * udR[strip] + pair.left[gradient + k] * R_column[strip];
+          const std::int64_t entry = first + k * n + strip * N;
+          stream_store<N>(out + entry, sum);
+          store<N>(pair.minus + entry, V(load<N>(pair.minus + entry) - sum));
+        }
+      }
+    }
+  }
+}
+
+template <typename T, int N, int strips>
+void stream_products_strips(int l_max, const SpectrumPair<T>& pair, const T* weights, T* out) {
+  if (pair.right_weight == T(0)) {
+    stream_products_of<T, N, strips, true, false>(l_max, pair, weights, out);
+  } else if (pair.left_weight == T(0)) {
+    stream_products_of<T, N, strips, false, true>(l_max, pair, weights, out);
+  } else {
+    stream_products_of<T, N, strips, true, true>(l_max, pair, weights, out);
+  }
+}
+
+template <typename T>
+void stream_products(int l_max, int n, const SpectrumPair<T>& pair, const T* weights, T* out) {
+  constexpr int piece = static_cast<int>(32 / sizeof(T));
+  constexpr int two = static_cast<int>(register_bytes >= 64 ? 2 : 1);  // pieces that a register holds
+  switch (n / piece) {
+    case 1:
+      stream_products_strips<T, piece, 1>(l_max, pair, weights, out);
+      break;
+    case 2:
+      stream_products_strips<T, two * piece, 2 / two>(l_max, pair, weights, out);
+      break;
+    case 3:
+      stream_products_strips<T, piece, 3>(l_max, pair, weights, out);
+      break;
+    default:
+      stream_products_strips<T, two * piece, 4 / two>(l_max, pair, weights, out);
+  }
+  end_kernel();
 }
 
 template <typename T>

@@ -49,7 +49,7 @@ class FeatureHead {
     /// If not null, `forward` may hand over parts of its row as soon as they are done; then it must do so for all
     /// that is not zero, and need not write zeros, because they are there.
     RowStream<T>* stream = nullptr;
-    /// The same for `pair_jacobian`, which still writes all of its result.
+    /// The same for `pair_jacobian`.
     GradientStream<T>* gradient_stream = nullptr;
     std::vector<T> forms, other, contracted, left, right, mixed, mixed_dot, total;
   };
