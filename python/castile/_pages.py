@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import weakref
@@ -15,6 +16,7 @@ __all__ = ["array_in", "memory_of", "new_array"]
 Bytes = npt.NDArray[np.uint8]
 
 _CACHE_LINE = 64
+_SMALLEST_ALIGNED = 64 * 1024
 _HUGE_PAGE = 2 * 1024 * 1024
 # What is smaller the C library keeps for its next request.
 _SMALLEST = 32 * 1024 * 1024
@@ -23,8 +25,10 @@ _HAS_PAGES = hasattr(mmap, "MADV_HUGEPAGE") and hasattr(mmap, "MADV_FREE")
 
 
 def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], bool]:
-    """Return an array to be filled, which starts at a cache line, and whether it holds zeros."""
+    """Return an array to be filled, and whether it holds zeros. It starts at a cache line, unless it is small."""
     n_bytes = _n_bytes(shape, dtype)
+    if n_bytes < _SMALLEST_ALIGNED:
+        return np.empty(shape, dtype), False
     if n_bytes < _SMALLEST or not _HAS_PAGES:
         return _carve(np.empty(n_bytes + _CACHE_LINE, dtype=np.uint8), shape, dtype), False
     pages, fresh = _kept.take(n_bytes + _CACHE_LINE)
@@ -48,7 +52,7 @@ def memory_of(array: npt.NDArray[Any]) -> Bytes | None:
 
 
 def _n_bytes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def _carve(memory: Bytes, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

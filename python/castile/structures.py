@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 
 from castile import _core
 from castile.errors import InputError, InputTypeError, UnknownSpeciesError
@@ -268,14 +269,20 @@ def species_table(
     UnknownSpeciesError
         If a number is present whose symbol is not in ``species``.
     """
-    table = np.full(len(chemical_symbols), -1, dtype=np.int32)
-    for index, symbol in enumerate(species):
-        table[chemical_symbols.index(symbol)] = index
-    absent = np.unique(numbers_present[table[numbers_present] < 0])
-    if absent.size:
-        names = ", ".join(chemical_symbols[number] for number in absent)
+    table = _species_of_number(tuple(species))
+    absent = table[numbers_present] < 0
+    if absent.any():
+        names = ", ".join(chemical_symbols[number] for number in np.unique(numbers_present[absent]))
         raise UnknownSpeciesError(
             f"{what} knows the species {', '.join(species)}, but the frames also hold {names}; "
             f"add them to species=, or fit on frames that hold them"
         )
+    return table
+
+
+@lru_cache
+def _species_of_number(species: tuple[str, ...]) -> npt.NDArray[np.int32]:
+    table = np.full(len(chemical_symbols), -1, dtype=np.int32)
+    table[[atomic_numbers[symbol] for symbol in species]] = np.arange(len(species))
+    table.flags.writeable = False
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from castile.descriptors._containers import (
     require_memory_for_rest,
     stack_sparse,
 )
-from castile.descriptors._core_cache import core_descriptor
+from castile.descriptors._core_cache import core_descriptor, remembered_descriptor
 from castile.descriptors._input import Chunk, DescriptorInput, prepare_input
 from castile.descriptors._jacobian_builder import JacobianBuilder
 from castile.descriptors._learning import learn, learns
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["DensityDescriptor", "sample_dtype"]
 
 _DENSE_BYTES = 1 << 26
+_PLAIN = frozenset((int, float, bool, str, type(None)))
 
 _SAMPLE_DTYPE = np.dtype([("frame", np.int64), ("atom", np.int64), ("species", "U2")])
 _GROUPED_SAMPLE_DTYPE = np.dtype([*_SAMPLE_DTYPE.descr, ("group", np.int64)])
@@ -638,6 +640,14 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
 
     def _core(self, species: Sequence[str], learned: Learned | None = None) -> Any:
         """Return the compiled descriptor, with all parameters checked."""
+        # Checking takes longer than small structures do, so what was checked is known by its values, if they are of
+        # kinds that cannot change.
+        name = None
+        if learned is None and not learns(self):
+            name = _plain_values(self, tuple(species))
+            known = None if name is None else remembered_descriptor(name)
+            if known is not None:
+                return known
         _checks.flag("sparse", self.sparse)
         dtype = _checks.choice("dtype", self.dtype, ("float64", "float32"))
         if learned is None:
@@ -647,7 +657,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
                     f"species changed from {list(self.species_)} to {list(species)} since fit learned from frames; "
                     "call fit again"
                 )
-        return core_descriptor(dtype, core_parameters(self, tuple(species), learned))
+        return core_descriptor(dtype, core_parameters(self, tuple(species), learned), name)
 
     def _species_or_raise(self) -> tuple[str, ...]:
         if self.species is not None:
@@ -667,6 +677,18 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         return prepare_input(
             frames, centers, groups, species, owner=owner, average=average, first_frame=first_frame
         )
+
+
+@lru_cache
+def _parameter_names(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(name for name in cls._get_param_names() if name != "species")
+
+
+def _plain_values(descriptor: Any, species: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """Return all parameters with their types (1 is not True), or None if one is no number, string or None."""
+    values = [getattr(descriptor, name) for name in _parameter_names(type(descriptor))]
+    types = tuple(map(type, values))
+    return (type(descriptor), species, *values, *types) if _PLAIN.issuperset(types) else None
 
 
 def _core_rows(rows: Any, dtype: str) -> tuple[Any, ...]:

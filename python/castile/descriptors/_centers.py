@@ -79,9 +79,10 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
     single_frame : bool
         True if the user gave one Atoms instead of a sequence.
     """
-    counts = np.diff(structures.atom_offsets)
     if centers is None:
-        atoms = np.arange(structures.n_atoms) - np.repeat(structures.atom_offsets[:-1], counts)
+        atoms = np.arange(structures.n_atoms)
+        if structures.n_frames > 1:
+            atoms -= np.repeat(structures.atom_offsets[:-1], np.diff(structures.atom_offsets))
         return Centers(atoms, structures.atom_offsets)
     if isinstance(centers, str):
         entries: Sequence[Any] = [[centers]] * structures.n_frames

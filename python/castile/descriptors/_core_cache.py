@@ -12,7 +12,7 @@ import numpy as np
 
 from castile import _core
 
-__all__ = ["core_descriptor"]
+__all__ = ["core_descriptor", "remembered_descriptor"]
 
 _MOST_BYTES = 1 << 28
 _MOST_ENTRIES = 64
@@ -23,6 +23,7 @@ class _Cache:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
+        self._names: dict[Hashable, Any] = {}
         self._make_lock()
         # In a forked child another thread's lock would never be released.
         os.register_at_fork(after_in_child=self._make_lock)
@@ -30,7 +31,19 @@ class _Cache:
     def _make_lock(self) -> None:
         self._lock = threading.Lock()
 
-    def get(self, dtype: str, parameters: Mapping[str, Any]) -> Any:
+    def remembered(self, name: Hashable) -> Any:
+        """Return the descriptor that was last found under a name, or None."""
+        with self._lock:
+            return self._names.get(name)
+
+    def get(self, dtype: str, parameters: Mapping[str, Any], name: Hashable = None) -> Any:
+        descriptor = self._get(dtype, parameters)
+        if name is not None:
+            with self._lock:
+                self._names[name] = descriptor
+        return descriptor
+
+    def _get(self, dtype: str, parameters: Mapping[str, Any]) -> Any:
         key = (dtype, _frozen(parameters))
         with self._lock:
             if key in self._entries:
@@ -42,6 +55,7 @@ class _Cache:
             self._entries[key] = descriptor
             while len(self._entries) > 1 and (len(self._entries) > _MOST_ENTRIES or self._bytes() > _MOST_BYTES):
                 self._entries.popitem(last=False)
+                self._names.clear()  # which keep descriptors alive, too
         return descriptor
 
     def _bytes(self) -> int:
@@ -51,7 +65,12 @@ class _Cache:
 _cache = _Cache()
 
 
-def core_descriptor(dtype: str, parameters: Mapping[str, Any]) -> Any:
+def remembered_descriptor(name: Hashable) -> Any:
+    """Return what :func:`core_descriptor` returned for this name, or None if that is not known any more."""
+    return _cache.remembered(name)
+
+
+def core_descriptor(dtype: str, parameters: Mapping[str, Any], name: Hashable = None) -> Any:
     """Return the compiled descriptor; it holds no state of a call.
 
     Parameters
@@ -59,8 +78,10 @@ def core_descriptor(dtype: str, parameters: Mapping[str, Any]) -> Any:
     dtype : {"float64", "float32"}
     parameters : mapping
         What the core takes: numbers, strings, None, arrays, and mappings and lists of these.
+    name : hashable, optional
+        What the parameters follow from, for :func:`remembered_descriptor`.
     """
-    return _cache.get(dtype, parameters)
+    return _cache.get(dtype, parameters, name)
 
 
 def _frozen(value: Any) -> Hashable:

@@ -61,6 +61,9 @@ class DescriptorInput:
 
     def chunks(self, max_rows: int | None = None) -> Iterator[tuple[int, Chunk]]:
         """Yield (rows, chunk) in order, of at most ``max_rows`` rows unless one frame has more."""
+        if self.structures.n_frames == 1 or (max_rows is None and len(self.centers) <= _CHUNK_CENTERS):
+            yield self._whole()
+            return
         start = 0
         while start < self.structures.n_frames:
             stop = last_within(self.centers.offsets, start, _CHUNK_CENTERS)
@@ -69,6 +72,18 @@ class DescriptorInput:
             stop = max(stop, start + 1)
             yield self._chunk(start, stop)
             start = stop
+
+    def _whole(self) -> tuple[int, Chunk]:
+        """Return what :meth:`_chunk` does of all frames."""
+        structures = self.structures.to_core(self.species_of_number)
+        chunk = Chunk(
+            (structures, self.centers.to_core(self.rows.center_offsets)),
+            slice(0, self.n_rows),
+            slice(0, len(self.centers)),
+            slice(0, self.structures.n_atoms),
+            slice(0, self.structures.n_frames),
+        )
+        return self.n_rows, chunk
 
     def _chunk(self, start: int, stop: int) -> tuple[int, Chunk]:
         def range_of(offsets: IntArray) -> slice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
@@ -23,6 +24,11 @@ def checked_species(species: Any) -> tuple[str, ...]:
         )
     if not isinstance(species, Iterable):
         raise InputTypeError(f"species must be a list of symbols, got {species!r}")
+    entries = tuple(species)
+    return _sorted_symbols(entries) if all(type(entry) is str for entry in entries) else _checked(entries)
+
+
+def _checked(species: tuple[Any, ...]) -> tuple[str, ...]:
     numbers = []
     for entry in species:
         number = atomic_numbers.get(entry) if isinstance(entry, str) else entry
@@ -33,6 +39,9 @@ def checked_species(species: Any) -> tuple[str, ...]:
     if not numbers or len(set(numbers)) != len(numbers):
         raise InputError(f"species must name at least one element, each once, got {list(species)}")
     return tuple(chemical_symbols[number] for number in sorted(numbers))
+
+
+_sorted_symbols = lru_cache(_checked)
 
 
 def _symbols_of(formula: str) -> list[str]:
