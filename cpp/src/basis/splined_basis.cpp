@@ -162,7 +162,7 @@ void SplinedBasis<T>::store(std::int64_t row, const double* functions) {
   for (int order = 0; order < orders; ++order) {
     T* out = data_.data() + (row * orders + order) * row_length();
     for (int l = 0; l <= l_max_; ++l) {
-      for (int n = 0; n < n_max_; ++n) out[l * n_padded_ + n] = static_cast<T>(scale * *functions++);
+      for (int n = 0; n < n_max_; ++n) out[entry(l, n)] = static_cast<T>(scale * *functions++);
     }
     scale *= step_;
   }
@@ -237,9 +237,9 @@ void SplinedBasis<T>::interpolate(const RadialWeights& w, double* values, double
       double value = 0.0;
       double derivative = 0.0;
       for (int k = 0; k < 2 * orders; ++k) {
-        const auto entry = static_cast<double>(rows[k * row_length() + l * n_padded_ + n]);
-        value += w.value[k] * entry;
-        derivative += w.derivative[k] * entry;
+        const auto knot = static_cast<double>(rows[k * row_length() + entry(l, n)]);
+        value += w.value[k] * knot;
+        derivative += w.derivative[k] * knot;
       }
       values[l * n_max_ + n] = value;
       derivatives[l * n_max_ + n] = derivative;

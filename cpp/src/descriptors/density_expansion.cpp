@@ -51,7 +51,8 @@ std::size_t round_up_to_lanes(std::int64_t count) {
 
 template <typename T>
 simd::RadialTableView<T> table_view(const SplinedBasis<T>& radial) {
-  return {radial.data(), radial.row_length(), hermite_orders(radial.form()), radial.n_padded()};
+  return {radial.data(),     radial.row_length(), hermite_orders(radial.form()),
+          radial.n_padded(), radial.n_max(),      radial.l_max()};
 }
 
 /// Neighbors `start` to `start + count` of a group, `start` a multiple of the lanes.
@@ -350,7 +351,7 @@ void DensityExpansion<T>::expand(const Environment<T>& environment, Coefficients
   const auto& kernels = simd::kernels<T>();
   resize_like(environment, c);
   reserve(scratch.Y, chunk_size * n_lm(l_max()));
-  reserve(scratch.R, chunk_size * row_length());
+  reserve(scratch.R, chunk_size * n_functions());
   for (int channel = 0; channel < c.n_channels(); ++channel) {
     const SplinedBasis<T>& table = radial(environment.species[static_cast<std::size_t>(channel)]);
     const auto group = environment.groups[static_cast<std::size_t>(channel)];
@@ -383,7 +384,7 @@ void DensityExpansion<T>::expand_jvp(const Environment<T>& environment, const do
   resize_like(environment, c_dot);
   reserve(scratch.Y, chunk_size * harmonics_size);
   reserve(scratch.dY, 3 * chunk_size * harmonics_size);
-  reserve(scratch.R, chunk_size * row_length());
+  reserve(scratch.R, chunk_size * n_functions());
   reserve(scratch.weights, chunk_size * max_hermite_weights);
   std::array<T, 3 * chunk_size> velocity{};
   for (int channel = 0; channel < c_dot.n_channels(); ++channel) {
@@ -422,7 +423,7 @@ void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const st
       scratch.scaled[entry] = factors_[lm] * grad_c[entry];
     }
   }
-  reserve(scratch.kernel, simd::pair_gradients_scratch<T>(l_max(), row_length()));
+  reserve(scratch.kernel, simd::pair_gradients_scratch<T>(l_max(), n_functions()));
   for (std::size_t channel = 0; channel < environment.groups.size(); ++channel) {
     const auto group = environment.groups[channel];
     const SplinedBasis<T>& table = radial(environment.species[channel]);
@@ -450,8 +451,8 @@ void DensityExpansion<T>::pair_terms(const Environment<T>& environment, const Sp
   const auto size = static_cast<std::int64_t>(factors_.size());
   reserve(scratch.Y, chunk_size * size);
   reserve(scratch.dY, 3 * chunk_size * size);
-  reserve(scratch.R, chunk_size * table.row_length);
-  reserve(scratch.dR, chunk_size * table.row_length);
+  reserve(scratch.R, chunk_size * n_functions());
+  reserve(scratch.dR, chunk_size * n_functions());
   reserve(scratch.scaled, 4 * chunk_size * size);
   kernels.harmonics(l_max(), neighbors, scratch.Y.data());
   kernels.harmonics_gradients(l_max(), neighbors, scratch.dY.data());

@@ -12,7 +12,6 @@ namespace {
 /// Radial functions that were interpolated before, [neighbor][l][n].
 template <typename T, int N>
 struct StoredRadial {
-  static constexpr int n_registers = 0;
   const T* R;
   std::int64_t row_length;
 
@@ -55,7 +54,7 @@ struct AccumulateStrip {
   T* c;
   std::int64_t c_stride;
   int n_lm;
-  int n_padded;
+  int degree_stride;  ///< of the radial functions
 
   template <int L0, int L1>
   void degrees() const {
@@ -90,7 +89,7 @@ struct AccumulateStrip {
         const int end = whole ? (degree + 1) * (degree + 1) - first_degree * first_degree : Rows;
         Vector<T, N> r[NV];
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v) r[v] = R((l + degree) * n_padded + v * N);
+        for (int v = 0; v < NV; ++v) r[v] = R((l + degree) * degree_stride + v * N);
 #pragma GCC unroll 32
         for (int row = begin; row < end; ++row) {
 #pragma GCC unroll 4
@@ -109,15 +108,108 @@ struct AccumulateStrip {
   }
 };
 
-/// Radial functions first to last, in strips of NV vectors. make_radial(n) gives those from n on.
+/// c[lm] of a single radial function: lanes over neighbors, whose sum comes last.
+template <typename T, int N>
+struct AccumulateColumn {
+  std::int64_t n_blocks;
+  const T* Y;
+  const T* R;  ///< [l][neighbor], rows n_blocks * lanes long
+  bool begins;
+  const T* factors;
+  T* c;
+  std::int64_t c_stride;
+  int n_lm;
+
+  template <int L0, int L1>
+  void degrees() const {
+    tile<L0, L1, (L1 + 1) * (L1 + 1) - L0 * L0>(L0 * L0, 0);
+  }
+
+  template <int Rows>
+  void rows(int first, int l) const {
+    tile<0, 0, Rows>(l * l + first, l);
+  }
+
+  template <int L0, int L1, int Rows>
+  [[gnu::always_inline]] inline void tile(int lm0, int l) const {
+    constexpr int W = lanes<T>;
+    constexpr bool whole = Rows == (L1 + 1) * (L1 + 1) - L0 * L0;
+    constexpr int padded = (Rows + N - 1) / N * N;
+    Vector<T, N> sum[padded]{};
+    for (std::int64_t block = 0; block < n_blocks; ++block) {
+      const T* y = Y + (block * n_lm + lm0) * W;
+      const T* radial = R + l * n_blocks * W + block * W;
+      for (int lane = 0; lane < W; lane += N) {
+#pragma GCC unroll 16
+        for (int degree = L0; degree <= L1; ++degree) {
+          constexpr int first_degree = L0;
+          const int begin = whole ? degree * degree - first_degree * first_degree : 0;
+          const int end = whole ? (degree + 1) * (degree + 1) - first_degree * first_degree : Rows;
+          const Vector<T, N> r = load<N>(radial + degree * n_blocks * W + lane);
+#pragma GCC unroll 32
+          for (int row = begin; row < end; ++row) sum[row] += load<N>(y + row * W + lane) * r;
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int first = 0; first < padded; first += N) {
+      T total[N];
+      store<N>(total, sums_of_lanes<T, N>(sum + first));
+      for (int row = first; row < first + N && row < Rows; ++row) {
+        T* out = c + (lm0 + row) * c_stride;
+        const T value = begins ? total[row - first] : *out + total[row - first];
+        *out = factors == nullptr ? value : factors[lm0 + row] * value;
+      }
+    }
+  }
+};
+
+/// The last functions of a row, one or two, where a strip of vectors would be mostly padding.
+template <int K, typename T>
+void accumulate_columns(int l_max, const RadialTableView<T>& table, int first, const DensityTerms<T>& terms, bool begins,
+                        const T* factors, T* c, std::int64_t c_stride, T* scratch) {
+  constexpr int W = lanes<T>;
+  constexpr int N = native_lanes<T>;
+  constexpr int half = half_lanes<T>;
+  const std::int64_t n_blocks = (terms.count + W - 1) / W;
+  const std::int64_t n_slots = n_blocks * W;
+  const int width = table.strip_width(first);
+  const int n_columns = table.n_max - first;
+  T* R[2] = {scratch, scratch + (l_max + 1) * n_slots};
+  const T* strip = table.data + table.strip_start(first);
+  const std::int64_t length = std::int64_t{l_max + 1} * width;
+  alignas(64) T functions[(largest_l_max + 1) * static_cast<int>(64 / sizeof(T))];
+  for (std::int64_t j = 0; j < n_slots; ++j) {
+    const T* entry = strip + static_cast<std::int64_t>(terms.row[j]) * table.orders * table.row_length;
+    const T* w = weights_of<K>(terms.weights, j);
+    // All of the strip, from which the first functions are taken.
+    std::int64_t k = 0;
+    for (; k + N <= length; k += N) store<N>(functions + k, interpolate<N, K>(entry + k, table.row_length, w));
+    for (; k < length; k += half) store<half>(functions + k, interpolate<half, K>(entry + k, table.row_length, w));
+    for (int column = 0; column < n_columns; ++column) {
+      for (int l = 0; l <= l_max; ++l) R[column][l * n_slots + j] = functions[l * width + column];
+    }
+  }
+  for (int lm = 0; begins && lm < n_lm(l_max); ++lm) {
+    for (int n = n_columns; n < width; ++n) c[lm * c_stride + first + n] = T(0);
+  }
+  for (int column = 0; column < n_columns; ++column) {
+    const AccumulateColumn<T, native_lanes<T>> kernel{n_blocks, terms.Y,          R[column], begins,
+                                                      factors,  c + first + column, c_stride,  n_lm(l_max)};
+    for_degree_groups<max_accumulators>(kernel, l_max);
+  }
+}
+
+/// Radial functions from `first` on, as many strips of NV vectors as there are before `last`. make_radial(n) gives
+/// those from n on.
 template <int N, int NV, typename T, typename MakeRadial>
-int accumulate_strips(int l_max, int n_padded, int first, const DensityTerms<T>& terms, bool begins, const T* factors,
-                      T* c, std::int64_t c_stride, const MakeRadial& make_radial) {
+int accumulate_strips(int l_max, int first, int last, int degree_stride, const DensityTerms<T>& terms, bool begins,
+                      const T* factors, T* c, std::int64_t c_stride, const MakeRadial& make_radial) {
   int n = first;
-  for (; n_padded - n >= NV * N; n += NV * N) {
+  for (; last - n >= NV * N; n += NV * N) {
     const auto radial = make_radial(n);
-    const AccumulateStrip<T, N, NV, decltype(radial)> kernel{terms.count, terms.Y,  radial,      begins,  factors,
-                                                             c + n,       c_stride, n_lm(l_max), n_padded};
+    const AccumulateStrip<T, N, NV, decltype(radial)> kernel{terms.count, terms.Y,  radial,      begins,       factors,
+                                                             c + n,       c_stride, n_lm(l_max), degree_stride};
     for_degree_groups<max_accumulators / NV>(kernel, l_max);
   }
   return n;
@@ -127,22 +219,31 @@ template <int K, typename T>
 void accumulate_interpolated(int l_max, const RadialTableView<T>& table, const DensityTerms<T>& terms, bool begins,
                              const T* factors, T* c, std::int64_t c_stride, T* scratch) {
   constexpr int N = native_lanes<T>;
-  constexpr int half = half_lanes<T>;
-  const int n_padded = table.n_padded;
-  const std::int64_t row_length = table.row_length;
   if constexpr (register_count == 32) {
     // One vector a strip: as many rows as possible share what is interpolated.
-    const int n = accumulate_strips<N, 1>(l_max, n_padded, 0, terms, begins, factors, c, c_stride, [&](int first) {
-      return InterpolatedRadial<T, N, K>{table.data + first, row_length, terms.row, terms.weights};
-    });
-    accumulate_strips<half, 1>(l_max, n_padded, n, terms, begins, factors, c, c_stride, [&](int first) {
-      return InterpolatedRadial<T, half, K>{table.data + first, row_length, terms.row, terms.weights};
-    });
+    constexpr int half = half_lanes<T>;
+    const auto interpolated = [&](auto size, int first, int n) {
+      return InterpolatedRadial<T, decltype(size)::value, K>{table.data + table.strip_start(first) + n - first,
+                                                             table.row_length, terms.row, terms.weights};
+    };
+    for (int first = 0; first < table.n_padded; first += lanes<T>) {
+      if (table.n_max - first <= 2) {
+        accumulate_columns<K>(l_max, table, first, terms, begins, factors, c, c_stride, scratch);
+        break;
+      }
+      const int width = table.strip_width(first);
+      const int end = first + width;
+      const int n = accumulate_strips<N, 1>(l_max, first, end, width, terms, begins, factors, c, c_stride,
+                                            [&](int at) { return interpolated(Constant<N>(), first, at); });
+      accumulate_strips<half, 1>(l_max, n, end, width, terms, begins, factors, c, c_stride,
+                                 [&](int at) { return interpolated(Constant<half>(), first, at); });
+    }
   } else {
     radial_rows<K>(table, terms.count, terms.row, terms.weights, scratch);
-    const auto stored = [&](int first) { return StoredRadial<T, N>{scratch + first, row_length}; };
-    const int n = accumulate_strips<N, 2>(l_max, n_padded, 0, terms, begins, factors, c, c_stride, stored);
-    accumulate_strips<N, 1>(l_max, n_padded, n, terms, begins, factors, c, c_stride, stored);
+    const int n_padded = table.n_padded;
+    const auto stored = [&](int first) { return StoredRadial<T, N>{scratch + first, table.n_functions()}; };
+    const int n = accumulate_strips<N, 2>(l_max, 0, n_padded, n_padded, terms, begins, factors, c, c_stride, stored);
+    accumulate_strips<N, 1>(l_max, n, n_padded, n_padded, terms, begins, factors, c, c_stride, stored);
   }
 }
 

@@ -65,9 +65,18 @@ struct NeighborArrays {
 template <typename T>
 struct RadialTableView {
   const T* data;
-  std::int64_t row_length;  ///< (l_max + 1) * n_padded
+  std::int64_t row_length;  ///< from one row, or order, to the next
   int orders;               ///< 2 (cubic) or 3 (quintic)
   int n_padded;
+  int n_max;
+  int l_max;
+
+  /// Rows hold strips of `lanes` functions of all degrees, the last one what is left: how many the one from `first` on
+  /// has of each degree, and where it starts.
+  int strip_width(int first) const { return n_padded - first < lanes<T> ? n_padded - first : lanes<T>; }
+  std::int64_t strip_start(int first) const { return static_cast<std::int64_t>(l_max + 1) * first; }
+  /// (l_max + 1) * n_padded
+  std::int64_t n_functions() const { return static_cast<std::int64_t>(l_max + 1) * n_padded; }
 };
 
 /// What some neighbors add to the density: R_l[n](j) Y_lm(j).
@@ -170,13 +179,13 @@ struct Kernels {
                  T* out);
 
   /// c[lm][n] += Σ_j Y_lm(j) R_l[n](j), with R interpolated and rows of c `c_stride` apart; `begins` takes zero for
-  /// what c was, and the result is multiplied by factors[lm], unless they are null. `scratch` holds count * row_length
-  /// numbers.
+  /// what c was, and the result is multiplied by factors[lm], unless they are null. `scratch` holds count * n_functions
+  /// numbers, count in whole blocks of lanes.
   void (*accumulate)(int l_max, const RadialTableView<T>& table, const DensityTerms<T>& terms, bool begins,
                      const T* factors, T* c, std::int64_t c_stride, T* scratch);
 
   /// Adjoint of harmonics, radial and accumulate together: from dE/dc (rows `g_stride` apart) to dE/dD, written
-  /// as f[block][3][lane]. `scratch` holds pair_gradients_scratch(l_max, row_length) numbers.
+  /// as f[block][3][lane]. `scratch` holds pair_gradients_scratch(l_max, n_functions) numbers.
   void (*pair_gradients)(int l_max, const RadialTableView<T>& table, const NeighborBlocks<T>& neighbors,
                          const T* grad_c, std::int64_t g_stride, T* f, T* scratch);
 
@@ -228,8 +237,8 @@ bool can_stream_products(int n, const SpectrumPair<T>& pair, const T* out) {
 }
 
 template <typename T>
-constexpr std::int64_t pair_gradients_scratch(int l_max, std::int64_t row_length) {
-  return (2 * row_length + 2 * (l_max + 1) * (l_max + 1)) * lanes<T>;
+constexpr std::int64_t pair_gradients_scratch(int l_max, std::int64_t n_functions) {
+  return (2 * n_functions + 2 * (l_max + 1) * (l_max + 1)) * lanes<T>;
 }
 
 /// The kernels of the instruction set in use.

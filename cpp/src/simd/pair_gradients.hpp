@@ -101,8 +101,8 @@ void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBl
   constexpr int W = lanes<T>;
   constexpr int N = native_lanes<T>;
   T* R = scratch;
-  T* dR = R + table.row_length * W;
-  T* g = dR + table.row_length * W;
+  T* dR = R + table.n_functions() * W;
+  T* g = dR + table.n_functions() * W;
   T* dg = g + n_lm(l_max) * W;
   for (std::int64_t block = 0; block < neighbors.n_blocks; ++block) {
     const std::int64_t first = block * W;

@@ -24,21 +24,41 @@ template <int N, int K, typename T>
   return sum;
 }
 
+/// Calls piece(Constant<size>, place in a table row, place among the functions [l][n]) for all functions, in pieces of N
+/// as far as possible, else of M.
+template <int N, int M, typename T, typename Piece>
+[[gnu::always_inline]] inline void for_each_piece(const RadialTableView<T>& table, const Piece& piece) {
+  // A single strip is in the same order as the functions.
+  const bool single = table.n_padded <= lanes<T>;
+  const int n_degrees = single ? 1 : table.l_max + 1;
+  for (int first = 0; first < table.n_padded; first += lanes<T>) {
+    const std::int64_t width = single ? table.n_functions() : table.strip_width(first);
+    for (int l = 0; l < n_degrees; ++l) {
+      const std::int64_t place = table.strip_start(first) + l * width;
+      const std::int64_t function = l * table.n_padded + first;
+      std::int64_t n = 0;
+      for (; n + N <= width; n += N) piece(Constant<N>(), place + n, function + n);
+      if constexpr (M < N) {
+        for (; n < width; n += M) piece(Constant<M>(), place + n, function + n);
+      }
+    }
+  }
+}
+
+/// out[neighbor][l][n] for whole blocks of neighbors, or `count` of them.
 template <int K, typename T>
 void radial_rows(const RadialTableView<T>& table, std::int64_t count, const std::int32_t* row, const T* weights,
                  T* out) {
-  constexpr int N = native_lanes<T>;
-  constexpr int tail = half_lanes<T>;
   const std::int64_t length = table.row_length;
   for (std::int64_t j = 0; j < count; ++j) {
     const T* entry = table.data + static_cast<std::int64_t>(row[j]) * table.orders * length;
     const T* w = weights_of<K>(weights, j);
-    T* values = out + j * length;
-    std::int64_t q = 0;
-    for (; q + N <= length; q += N) store<N>(values + q, interpolate<N, K>(entry + q, length, w));
-    if constexpr (tail < N) {
-      if (q < length) store<tail>(values + q, interpolate<tail, K>(entry + q, length, w));
-    }
+    T* values = out + j * table.n_functions();
+    for_each_piece<native_lanes<T>, half_lanes<T>>(
+        table, [&](auto size, std::int64_t place, std::int64_t function) __attribute__((always_inline)) {
+          constexpr int N = decltype(size)::value;
+          store<N>(values + function, interpolate<N, K>(entry + place, length, w));
+        });
   }
 }
 
@@ -87,9 +107,9 @@ template <typename T, int N>
   }
 }
 
-/// values[q][0..3] and derivatives[q][0..3] of four neighbors, for N numbers q of a row.
+/// values[0..3] and derivatives[0..3] of four neighbors, W apart, for N functions of a row.
 template <int N, int K, typename T>
-[[gnu::always_inline]] inline void interpolate_four(const T* const (&entry)[4], std::int64_t q, std::int64_t length,
+[[gnu::always_inline]] inline void interpolate_four(const T* const (&entry)[4], std::int64_t place, std::int64_t length,
                                                     const T* weights, const T* derivative_weights, T* values,
                                                     T* derivatives) {
   constexpr int W = lanes<T>;
@@ -97,18 +117,18 @@ template <int N, int K, typename T>
   Vector<T, N> derivative[4];
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
-    const Vector<T, N> first = load<N>(entry[j] + q);
+    const Vector<T, N> first = load<N>(entry[j] + place);
     value[j] = weights[j] * first;
     derivative[j] = derivative_weights[j] * first;
 #pragma GCC unroll 6
     for (int k = 1; k < K; ++k) {
-      const Vector<T, N> knot = load<N>(entry[j] + q + k * length);
+      const Vector<T, N> knot = load<N>(entry[j] + place + k * length);
       value[j] += weights[k * W + j] * knot;
       derivative[j] += derivative_weights[k * W + j] * knot;
     }
   }
-  store_transposed<T, N>(value, values + q * W, W);
-  store_transposed<T, N>(derivative, derivatives + q * W, W);
+  store_transposed<T, N>(value, values, W);
+  store_transposed<T, N>(derivative, derivatives, W);
 }
 
 /// values[l n][lane] and derivatives[l n][lane] of one block of neighbors.
@@ -123,15 +143,11 @@ void radial_transposed(const RadialTableView<T>& table, const std::int32_t* row,
     for (int k = 0; k < 4; ++k) {
       entry[k] = table.data + static_cast<std::int64_t>(row[j + k]) * table.orders * length;
     }
-    std::int64_t q = 0;
-    for (; q + N <= length; q += N) {
-      interpolate_four<N, K>(entry, q, length, weights + j, derivative_weights + j, values + j, derivatives + j);
-    }
-    if constexpr (N > 4) {
-      if (q < length) {
-        interpolate_four<4, K>(entry, q, length, weights + j, derivative_weights + j, values + j, derivatives + j);
-      }
-    }
+    for_each_piece<N, 4>(
+        table, [&](auto size, std::int64_t place, std::int64_t function) __attribute__((always_inline)) {
+          interpolate_four<decltype(size)::value, K>(entry, place, length, weights + j, derivative_weights + j,
+                                                     values + function * W + j, derivatives + function * W + j);
+        });
   }
 }
 

@@ -177,7 +177,7 @@ template <bool like, typename T>
 void packed_spectrum(int l_max, int n, const T* a, const T* b, std::int64_t stride, const T* weights, T* out) {
   constexpr int N = static_cast<int>(32 / sizeof(T));
   if (n >= N) {
-    spectrum_of<T, N, like, N, 8>(l_max, n, a, b, stride, weights, out);
+    spectrum_of<T, N, like, N, 12>(l_max, n, a, b, stride, weights, out);
   } else if (n >= 4) {
     spectrum_of<T, 4, like, 4, 7>(l_max, n, a, b, stride, weights, out);
   } else {

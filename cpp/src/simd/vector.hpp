@@ -34,6 +34,32 @@ template <int N, typename T>
   return value - Vector<T, N>{};  // not 0 + value, which is no identity for -0
 }
 
+/// The sums over the lanes of N vectors.
+template <typename T, int N>
+[[gnu::always_inline]] inline Vector<T, N> sums_of_lanes(const Vector<T, N>* v) {
+#if defined(__clang__) || __GNUC__ >= 12
+  if constexpr (N == 8) {
+    const auto two = [](Vector<T, 8> a, Vector<T, 8> b) __attribute__((always_inline)) -> Vector<T, 8> {
+      return __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14) +
+             __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+    };
+    const auto four = [](Vector<T, 8> a, Vector<T, 8> b) __attribute__((always_inline)) -> Vector<T, 8> {
+      return __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13) +
+             __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    };
+    const Vector<T, 8> low = four(two(v[0], v[1]), two(v[2], v[3]));
+    const Vector<T, 8> high = four(two(v[4], v[5]), two(v[6], v[7]));
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 8, 9, 10, 11) +
+           __builtin_shufflevector(low, high, 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+#endif
+  Vector<T, N> sums{};
+  for (int k = 0; k < N; ++k) {
+    for (int lane = 0; lane < N; ++lane) sums[k] += v[k][lane];
+  }
+  return sums;
+}
+
 /// Last call of every kernel: leaves the wide registers clean, without which the scalar code that follows runs several
 /// times slower on some processors. Compilers add it themselves, but GCC forgets it in functions that took vector
 /// arguments.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -23,8 +24,9 @@ struct RadialWeights {
 /// A radial basis tabulated with uniform knots from 0 to the reach of the neighbors, or to the end of its support if
 /// that comes first: R_nl(r) w(r) is exactly zero from either on.
 ///
-/// Row k holds, for each derivative order (value, h R', h² R''), the functions (l_max + 1, n_padded) with n
-/// fastest, padded with zeros. Forces computed from it are exact derivatives of the tabulated energy.
+/// Row k holds, for each derivative order (value, h R', h² R''), the functions, padded with zeros to n_padded for each
+/// degree: those that fill a cache line for all degrees, then the next ones, so that no vector is loaded from two
+/// lines. See `entry`. Forces computed from it are exact derivatives of the tabulated energy.
 ///
 /// Functions that are cubic polynomials between uniform breakpoints are reproduced exactly, because these become knots
 /// (in single precision some of them, where they are far more than the accuracy needs).
@@ -45,7 +47,15 @@ class SplinedBasis {
   int n_max() const { return n_max_; }
   int l_max() const { return l_max_; }
   int n_padded() const { return n_padded_; }
-  std::int64_t row_length() const { return static_cast<std::int64_t>(l_max_ + 1) * n_padded_; }
+  /// Numbers from one row, or order, to the next: whole cache lines.
+  std::int64_t row_length() const { return (n_functions() + per_line - 1) / per_line * per_line; }
+  /// (l_max + 1) * n_padded
+  std::int64_t n_functions() const { return static_cast<std::int64_t>(l_max_ + 1) * n_padded_; }
+  /// Where function n of degree l is in a row.
+  std::int64_t entry(int l, int n) const {
+    const int first = n / per_line * per_line;
+    return static_cast<std::int64_t>(l_max_ + 1) * first + l * std::min(per_line, n_padded_ - first) + n - first;
+  }
   std::int64_t n_rows() const { return n_rows_; }
   const T* data() const { return data_.data(); }
   std::int64_t n_bytes() const { return static_cast<std::int64_t>(data_.size() * sizeof(T)); }
@@ -59,6 +69,7 @@ class SplinedBasis {
   void evaluate(double r, double* values, double* derivatives) const;
 
  private:
+  static constexpr int per_line = static_cast<int>(64 / sizeof(T));
   /// Rows behind the last knot: what is seen at r = 0, and zeros for the kernels, which read two rows.
   static constexpr std::int64_t extra_rows = 2;
   std::int64_t n_intervals() const { return n_rows_ - extra_rows - 1; }

@@ -108,7 +108,7 @@ class DensityExpansion {
   int n_max() const { return tables_.front()->n_max(); }
   int l_max() const { return tables_.front()->l_max(); }
   int n_padded() const { return tables_.front()->n_padded(); }
-  std::int64_t row_length() const { return tables_.front()->row_length(); }
+  std::int64_t n_functions() const { return tables_.front()->n_functions(); }
   /// Up to where neighbors of each species count, Å.
   std::vector<double> reaches() const;
   /// Largest interpolation error of the tables, relative to max |R|.
@@ -171,8 +171,8 @@ void DensityExpansion<T>::for_each_pair(const Environment<T>& environment, int c
     pair_terms(environment, table, group, start, count, scratch);
     for (std::int64_t k = 0; k < count; ++k) {
       const auto slot = static_cast<std::size_t>(group.first_slot + start + k);
-      const PairTerms<T> terms{scratch.R.data() + k * table.row_length(),
-                               scratch.dR.data() + k * table.row_length(),
+      const PairTerms<T> terms{scratch.R.data() + k * table.n_functions(),
+                               scratch.dR.data() + k * table.n_functions(),
                                scratch.scaled.data() + k * 4 * n_lm,
                                {environment.x[slot], environment.y[slot], environment.z[slot]}};
       visit(environment.pair[slot], terms);
