@@ -75,32 +75,6 @@ void PowerSpectrum<T>::pack(bool like_channels, const T* forms, int n_padded, T*
 }
 
 template <typename T>
-void PowerSpectrum<T>::unpack_like(const T* grad_features, int n_padded, T* W) const {
-  const int n_max = this->n_max();
-  for (const T weight : weights_) {
-    const T factor = sqrt2<T> * weight;
-    for (int n = 0; n < n_max; ++n) {
-      W[n * n_padded + n] = T(2) * weight * *grad_features++;
-      for (int k = n + 1; k < n_max; ++k) W[n * n_padded + k] = W[k * n_padded + n] = factor * *grad_features++;
-    }
-    W += n_max * n_padded;
-  }
-}
-
-template <typename T>
-void PowerSpectrum<T>::unpack_unlike(const T* grad_features, int n_padded, T* W, T* transposed) const {
-  const int n_max = this->n_max();
-  for (const T weight : weights_) {
-    const T factor = sqrt2<T> * weight;
-    for (int n = 0; n < n_max; ++n) {
-      for (int k = 0; k < n_max; ++k) W[n * n_padded + k] = transposed[k * n_padded + n] = factor * *grad_features++;
-    }
-    W += n_max * n_padded;
-    transposed += n_max * n_padded;
-  }
-}
-
-template <typename T>
 void PowerSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch& scratch) const {
   RowStream<T>* stream = scratch.stream;
   if (stream != nullptr) {
@@ -148,11 +122,8 @@ void PowerSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std
   T* transposed = scratch.other.data();
   const auto channel_grad = [&](int k) { return grad_c.data() + static_cast<std::int64_t>(k) * n_padded; };
   for_each_block(c, [&](int a, int b, std::int64_t first) {
-    if (a == b) {
-      unpack_like(grad_features + first, n_padded, W);
-    } else {
-      unpack_unlike(grad_features + first, n_padded, W, transposed);
-    }
+    kernels.unpack_spectrum(this->l_max(), n_max, n_padded, a == b, grad_features + first, weights_.data(), W,
+                            transposed);
     // Rows of the right factor run over the summed index, so each side takes the other's transpose.
     kernels.bilinear_adjoint(this->l_max(), n_max, n_padded, W, c.channel(a), channel_grad(b), c.stride());
     if (a == b) return;

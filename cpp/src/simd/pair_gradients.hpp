@@ -20,6 +20,7 @@ struct ContractRadial {
   const T* dR;
   T* g;
   T* dg;
+  int n_max;
   int n_padded;
 
   template <int L0, int L1>
@@ -38,7 +39,7 @@ struct ContractRadial {
     Vector<T, N> sum[Rows]{};
     Vector<T, N> derivative_sum[Rows]{};
     const T* weight = G + lm0 * g_stride;
-    for (int n = 0; n < n_padded; ++n) {
+    for (int n = 0; n < n_max; ++n) {
 #pragma GCC unroll 32
       for (int row = 0; row < Rows; ++row) {
         const std::int64_t entry = (static_cast<std::int64_t>(degree(row)) * n_padded + n) * W;
@@ -114,7 +115,8 @@ void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBl
       radial_transposed<6>(table, neighbors.row + first, weights, derivative_weights, R, dR);
     }
     for (int lane = 0; lane < W; lane += N) {
-      const ContractRadial<T, N> contract{grad_c, g_stride, R + lane, dR + lane, g + lane, dg + lane, table.n_padded};
+      const ContractRadial<T, N> contract{grad_c,    g_stride,  R + lane,    dR + lane,
+                                          g + lane, dg + lane, table.n_max, table.n_padded};
       for_degree_groups<max_accumulators / 2>(contract, l_max);
       const std::int64_t j = first + lane;
       pair_vector_gradient<N, T>(l_max, load<N>(neighbors.x + j), load<N>(neighbors.y + j), load<N>(neighbors.z + j),

@@ -195,5 +195,81 @@ void spectrum(int l_max, int n, bool like, const T* a, const T* b, std::int64_t 
   end_kernel();
 }
 
+template <typename T>
+void unpack_like_entries(int n, int n_padded, const T* grad, T weight, T* W) {
+  const T factor = static_cast<T>(1.41421356237309504880) * weight;
+  for (int i = 0; i < n; ++i) {
+    W[i * n_padded + i] = T(2) * weight * *grad++;
+    for (int k = i + 1; k < n; ++k) W[i * n_padded + k] = W[k * n_padded + i] = factor * *grad++;
+  }
+}
+
+template <typename T>
+void unpack_unlike_entries(int n, int n_padded, const T* grad, T weight, T* W, T* transposed) {
+  const T factor = static_cast<T>(1.41421356237309504880) * weight;
+  for (int i = 0; i < n; ++i) {
+    for (int k = 0; k < n; ++k) W[i * n_padded + k] = transposed[k * n_padded + i] = factor * *grad++;
+  }
+}
+
+/// Eight functions, which a register holds.
+template <typename T>
+void unpack_like_eight(const T* grad, T weight, T* W) {
+  using V = Vector<T, 8>;
+  const T factor = static_cast<T>(1.41421356237309504880) * weight;
+  V rows[8], columns[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    // Row i starts at the diagonal; before it lie entries of the rows above.
+    V scale{};
+#pragma GCC unroll 8
+    for (int k = i; k < 8; ++k) scale[k] = k == i ? weight : factor;
+    rows[i] = scale * load<8>(grad + 8 * i - i * (i - 1) / 2 - i);
+  }
+  transpose_eight<T>(rows, columns);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) store<8>(W + 8 * i, V(rows[i] + columns[i]));
+}
+
+template <typename T>
+void unpack_unlike_eight(const T* grad, T weight, T* W, T* transposed) {
+  using V = Vector<T, 8>;
+  const T factor = static_cast<T>(1.41421356237309504880) * weight;
+  V rows[8], columns[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) rows[i] = factor * load<8>(grad + 8 * i);
+  transpose_eight<T>(rows, columns);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    store<8>(W + 8 * i, rows[i]);
+    store<8>(transposed + 8 * i, columns[i]);
+  }
+}
+
+template <typename T>
+void unpack_spectrum(int l_max, int n, int n_padded, bool like, const T* grad, const T* weights, T* W, T* transposed) {
+  const bool eight = n == 8 && n_padded == 8 && register_bytes >= 8 * static_cast<int>(sizeof(T));
+  for (int l = 0; l <= l_max; ++l) {
+    if (like) {
+      if (eight) {
+        unpack_like_eight(grad, weights[l], W);
+      } else {
+        unpack_like_entries(n, n_padded, grad, weights[l], W);
+      }
+      grad += n * (n + 1) / 2;
+    } else {
+      if (eight) {
+        unpack_unlike_eight(grad, weights[l], W, transposed);
+      } else {
+        unpack_unlike_entries(n, n_padded, grad, weights[l], W, transposed);
+      }
+      grad += n * n;
+      transposed += n * n_padded;
+    }
+    W += n * n_padded;
+  }
+  end_kernel();
+}
+
 }  // namespace
 }  // namespace castile::simd

@@ -34,6 +34,37 @@ template <int N, typename T>
   return value - Vector<T, N>{};  // not 0 + value, which is no identity for -0
 }
 
+/// columns[k][i] = rows[i][k]
+template <typename T>
+[[gnu::always_inline]] inline void transpose_eight(const Vector<T, 8> (&rows)[8], Vector<T, 8> (&columns)[8]) {
+#if defined(__clang__) || __GNUC__ >= 12
+  Vector<T, 8> two[8], four[8];
+#pragma GCC unroll 4
+  for (int k = 0; k < 8; k += 2) {
+    two[k] = __builtin_shufflevector(rows[k], rows[k + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    two[k + 1] = __builtin_shufflevector(rows[k], rows[k + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  // four[4 h + c]: column c of rows 4 h to 4 h + 3, and behind it column c + 4.
+#pragma GCC unroll 2
+  for (int h = 0; h < 8; h += 4) {
+#pragma GCC unroll 2
+    for (int odd = 0; odd < 2; ++odd) {
+      four[h + odd] = __builtin_shufflevector(two[h + odd], two[h + 2 + odd], 0, 1, 8, 9, 4, 5, 12, 13);
+      four[h + 2 + odd] = __builtin_shufflevector(two[h + odd], two[h + 2 + odd], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    columns[c] = __builtin_shufflevector(four[c], four[4 + c], 0, 1, 2, 3, 8, 9, 10, 11);
+    columns[c + 4] = __builtin_shufflevector(four[c], four[4 + c], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+#else
+  for (int k = 0; k < 8; ++k) {
+    for (int i = 0; i < 8; ++i) columns[k][i] = rows[i][k];
+  }
+#endif
+}
+
 /// The sums over the lanes of N vectors.
 template <typename T, int N>
 [[gnu::always_inline]] inline Vector<T, N> sums_of_lanes(const Vector<T, N>* v) {

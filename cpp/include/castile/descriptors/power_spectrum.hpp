@@ -42,9 +42,6 @@ class PowerSpectrum final : public FeatureHead<T> {
   void for_each_block(const Coefficients<T>& c, const Body& body) const;
   /// Packs forms (l, n, n' padded) of one pair of channels.
   void pack(bool like_channels, const T* forms, int n_padded, T* out) const;
-  /// The reverse, for the adjoint: W[l][n][n'] with dE/dc_a = W c_b, and its transpose.
-  void unpack_like(const T* grad_features, int n_padded, T* W) const;
-  void unpack_unlike(const T* grad_features, int n_padded, T* W, T* transposed) const;
 
   ChannelPairs pairs_;
   std::vector<T> weights_;  ///< (2l+1)^{-1/2}
