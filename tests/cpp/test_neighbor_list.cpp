@@ -139,8 +139,8 @@ TEST_CASE("a list holds the pairs of the search, the same bits on any number of 
       const Threads threads(n_threads);
       const WrittenList list(batch, cutoff);
       CHECK(list.offsets == offsets);
-      CHECK(list.D == pairs.D);
-      CHECK(list.d == pairs.d);
+      CHECK(std::equal(list.D.begin(), list.D.end(), pairs.D.begin(), pairs.D.end()));
+      CHECK(std::equal(list.d.begin(), list.d.end(), pairs.d.begin(), pairs.d.end()));
     }
   }
 }

@@ -48,20 +48,26 @@ std::vector<std::pair<int, int>> sizes() {
     for (const int l_max : {0, 1, 2, 4, 6, 9}) result.emplace_back(k * vector, l_max);
   }
   for (const int l_max : {3, 5, 7, 8, 10, 11, 12, 13, 14, 16, 30}) result.emplace_back(2 * vector, l_max);
+  // With padding, and with one or two functions behind whole registers.
+  for (const int n_max : {1, 2, 3, vector + 1, lanes<T> - 1, lanes<T> + 1, lanes<T> + 2, lanes<T> + 3, 2 * lanes<T> + 1}) {
+    for (const int l_max : {0, 3, 6, 9, 14}) result.emplace_back(n_max, l_max);
+  }
   return result;
 }
 
 /// A radial table and neighbors in it, with weights that are zero for the padding.
 template <typename T>
 struct Inputs {
-  int l_max, n_padded, orders;
+  static constexpr int vector = static_cast<int>(32 / sizeof(T));
+  int l_max, n_max, n_padded, orders;
   std::int64_t count, n_slots;
   std::vector<T> table, x, y, z, inverse_distance, weights, gradient_weights, derivative_weights;
   std::vector<std::int32_t> row;
 
-  Inputs(int l_max_, int n_padded_, int orders_, std::int64_t count_)
+  Inputs(int l_max_, int n_max_, int orders_, std::int64_t count_)
       : l_max(l_max_),
-        n_padded(n_padded_),
+        n_max(n_max_),
+        n_padded((n_max + vector - 1) / vector * vector),
         orders(orders_),
         count(count_),
         n_slots((count_ + lanes<T> - 1) / lanes<T> * lanes<T>),
@@ -71,6 +77,13 @@ struct Inputs {
         gradient_weights(numbers<T>(2 * orders_ * n_slots, 3)),
         derivative_weights(numbers<T>(2 * orders_ * n_slots, 4)),
         row(static_cast<std::size_t>(n_slots), 0) {
+    for (std::int64_t knot = 0; knot < 11 * orders; ++knot) {
+      for (int l = 0; l <= l_max; ++l) {
+        for (int n = n_max; n < n_padded; ++n) {
+          table[static_cast<std::size_t>(knot * row_length() + place(l * n_padded + n))] = T(0);
+        }
+      }
+    }
     const auto units = castile::test::random_directions(static_cast<std::size_t>(n_slots), 5);
     for (std::size_t k = 0; k < static_cast<std::size_t>(n_slots); ++k) {
       x.push_back(static_cast<T>(units[k][0]));
@@ -87,12 +100,21 @@ struct Inputs {
     }
   }
 
-  std::int64_t row_length() const { return static_cast<std::int64_t>(l_max + 1) * n_padded; }
+  std::int64_t n_functions() const { return static_cast<std::int64_t>(l_max + 1) * n_padded; }
+  std::int64_t row_length() const { return (n_functions() + lanes<T> - 1) / lanes<T> * lanes<T>; }
+  /// Of function l * n_padded + n in a row: whole cache lines of all degrees, then what is left of them.
+  std::int64_t place(std::int64_t function) const {
+    const std::int64_t l = function / n_padded;
+    const std::int64_t n = function % n_padded;
+    const std::int64_t first = n / lanes<T> * lanes<T>;
+    const std::int64_t width = std::min<std::int64_t>(lanes<T>, n_padded - first);
+    return first * (l_max + 1) + l * width + n - first;
+  }
   std::size_t weight_index(std::size_t neighbor, int weight) const {
     constexpr std::size_t W = lanes<T>;
     return (neighbor / W * static_cast<std::size_t>(2 * orders) + static_cast<std::size_t>(weight)) * W + neighbor % W;
   }
-  RadialTableView<T> view() const { return {table.data(), row_length(), orders, n_padded}; }
+  RadialTableView<T> view() const { return {table.data(), row_length(), orders, n_padded, n_max, l_max}; }
   NeighborBlocks<T> blocks() const {
     return {n_slots / lanes<T>,       x.data(),   y.data(),       z.data(),
             inverse_distance.data(),  row.data(), weights.data(), gradient_weights.data(),
@@ -105,7 +127,7 @@ struct Inputs {
     for (int k = 0; k < 2 * orders; ++k) {
       const std::int64_t knot = static_cast<std::int64_t>(row[neighbor]) * orders + k;
       sum += static_cast<long double>(w[weight_index(neighbor, k)]) *
-             static_cast<long double>(table[static_cast<std::size_t>(knot * row_length() + entry)]);
+             static_cast<long double>(table[static_cast<std::size_t>(knot * row_length() + place(entry))]);
     }
     return sum;
   }
@@ -238,14 +260,14 @@ TEST_CASE_TEMPLATE("neighbors are weighed as by the table of radial functions", 
 
 TEST_CASE_TEMPLATE("radial: rows are the weighted sum of their knots", T, double, float) {
   for_each_level<T>([](const Kernels<T>& kernels) {
-    for (const auto& [n_padded, l_max] : sizes<T>()) {
+    for (const auto& [n_max, l_max] : sizes<T>()) {
       for (const int orders : {2, 3}) {
-        const Inputs<T> in(l_max, n_padded, orders, 13);
-        std::vector<T> out(static_cast<std::size_t>(13 * in.row_length()), T(99));
+        const Inputs<T> in(l_max, n_max, orders, 13);
+        std::vector<T> out(static_cast<std::size_t>(13 * in.n_functions()), T(99));
         kernels.radial(in.view(), 13, in.row.data(), in.weights.data(), out.data());
         std::vector<long double> expected;
         for (std::size_t j = 0; j < 13; ++j) {
-          for (std::int64_t k = 0; k < in.row_length(); ++k) expected.push_back(in.interpolated(in.weights, j, k));
+          for (std::int64_t k = 0; k < in.n_functions(); ++k) expected.push_back(in.interpolated(in.weights, j, k));
         }
         CHECK(relative_difference(out, expected) < 4 * epsilon<T>);
       }
@@ -255,15 +277,19 @@ TEST_CASE_TEMPLATE("radial: rows are the weighted sum of their knots", T, double
 
 TEST_CASE_TEMPLATE("accumulate: coefficients grow by the outer products", T, double, float) {
   for_each_level<T>([](const Kernels<T>& kernels) {
-    for (const auto& [n_padded, l_max] : sizes<T>()) {
+    for (const auto& [n_max, l_max] : sizes<T>()) {
       for (const auto& [count, orders, begins, ends] :
            {std::tuple{1, 2, false, false}, std::tuple{21, 2, false, true}, std::tuple{21, 3, true, false}}) {
-        const Inputs<T> in(l_max, n_padded, orders, count);
+        const Inputs<T> in(l_max, n_max, orders, count);
+        const int n_padded = in.n_padded;
         const std::int64_t stride = n_padded + 8;
         const auto Y = numbers<T>(in.n_slots * n_lm(l_max), 11);
         const auto factors = numbers<T>(n_lm(l_max), 12);
         auto c = numbers<T>(n_lm(l_max) * stride, 13);
-        std::vector<T> scratch(static_cast<std::size_t>(count * in.row_length()));
+        for (int lm = 0; lm < n_lm(l_max) && !begins; ++lm) {
+          std::fill_n(c.begin() + lm * stride + n_max, n_padded - n_max, T(0));
+        }
+        std::vector<T> scratch(static_cast<std::size_t>(in.n_slots * in.n_functions()));
         std::vector<long double> expected(c.begin(), c.end());
         for (int l = 0; l <= l_max; ++l) {
           for (int lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
@@ -289,17 +315,18 @@ TEST_CASE_TEMPLATE("accumulate: coefficients grow by the outer products", T, dou
 
 TEST_CASE_TEMPLATE("pair gradients: the adjoint of harmonics, radial and accumulate", T, double, float) {
   for_each_level<T>([](const Kernels<T>& kernels) {
-    for (const auto& [n_padded, l_max] : sizes<T>()) {
+    for (const auto& [n_max, l_max] : sizes<T>()) {
       if (sizeof(T) == 4 && l_max > 12) continue;  // beyond the degrees that float is meant for
       for (const int orders : {2, 3}) {
         const std::int64_t count = 19;
-        const Inputs<T> in(l_max, n_padded, orders, count);
+        const Inputs<T> in(l_max, n_max, orders, count);
+        const int n_padded = in.n_padded;
         const auto blocks = in.blocks();
         const std::int64_t stride = n_padded + 4;
         const auto grad_c = numbers<T>(n_lm(l_max) * stride, 21);
         std::vector<T> f(static_cast<std::size_t>(3 * in.n_slots), T(99));
         std::vector<T> scratch(
-            static_cast<std::size_t>(castile::simd::pair_gradients_scratch<T>(l_max, in.row_length())));
+            static_cast<std::size_t>(castile::simd::pair_gradients_scratch<T>(l_max, in.n_functions())));
         kernels.pair_gradients(l_max, in.view(), blocks, grad_c.data(), stride, f.data(), scratch.data());
 
         // The kernels' own harmonics and gradients, which test_spherical_harmonics.cpp checks.
@@ -426,6 +453,77 @@ TEST_CASE_TEMPLATE("bilinear forms, packed spectra and the adjoint", T, double, 
   });
 }
 
+namespace {
+
+/// The same derivatives, streamed to where pieces of 32 bytes may start, against those that `spectrum_jacobian` wrote
+/// behind the first number of `out`.
+template <typename T>
+void check_streamed_products(const Kernels<T>& kernels, int l_max, int n, castile::simd::SpectrumPair<T> pair,
+                             const std::vector<T>& weights, const std::vector<T>& out,
+                             const std::vector<long double>& expected) {
+  const std::int64_t size = (l_max + 1) * n * n;
+  const std::int64_t written_stride = pair.axis_stride;
+  constexpr std::int64_t piece = 32 / sizeof(T);
+  pair.axis_stride = size + 3 * piece;
+  for (const std::int64_t start : {std::int64_t{0}, piece, 2 * piece}) {
+    castile::AlignedVector<T> streamed(static_cast<std::size_t>(3 * pair.axis_stride + 2 * piece), T(99));
+    std::vector<T> minus(streamed.size(), T(1));
+    if (!castile::simd::can_stream_products(n, pair, streamed.data() + start)) {
+      CHECK((n % piece != 0 || n > 4 * piece));
+      return;
+    }
+    pair.minus = minus.data();
+    kernels.stream_products(l_max, n, pair, weights.data(), streamed.data() + start);
+    kernels.end_streams();
+    for (std::int64_t axis = 0; axis < 3; ++axis) {
+      for (std::int64_t k = 0; k < size; ++k) {
+        const auto at = static_cast<std::size_t>(start + axis * pair.axis_stride + k);
+        const auto written = static_cast<std::size_t>(1 + axis * written_stride + k);
+        const auto bound = 20 * static_cast<long double>(epsilon<T>);
+        CHECK(std::abs(static_cast<long double>(streamed[at]) - expected[written]) < bound);
+        CHECK(std::abs(streamed[at] - out[written]) < bound);
+        CHECK(minus[at - static_cast<std::size_t>(start)] == T(1) - streamed[at]);
+      }
+    }
+    CHECK(std::count(streamed.begin(), streamed.end(), T(99)) ==
+          static_cast<std::ptrdiff_t>(streamed.size()) - 3 * size);
+  }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("the way back from a spectrum is its adjoint", T, double, float) {
+  constexpr int vector = static_cast<int>(32 / sizeof(T));
+  for_each_level<T>([](const Kernels<T>& kernels) {
+    for (int n = 1; n <= 17; ++n) {
+      const int l_max = 3;
+      const int n_padded = (n + vector - 1) / vector * vector;
+      const auto weights = numbers<T>(l_max + 1, 71);
+      for (const bool like : {false, true}) {
+        const std::int64_t per_degree = like ? n * (n + 1) / 2 : n * n;
+        const auto grad = numbers<T>((l_max + 1) * per_degree, 72);
+        std::vector<T> W(static_cast<std::size_t>((l_max + 1) * n * n_padded), T(99));
+        std::vector<T> transposed(W);
+        kernels.unpack_spectrum(l_max, n, n_padded, like, grad.data(), weights.data(), W.data(), transposed.data());
+        std::size_t entry = 0;
+        for (int l = 0; l <= l_max; ++l) {
+          const auto at = [&](int i, int k) { return static_cast<std::size_t>((l * n + i) * n_padded + k); };
+          const double weight = static_cast<double>(weights[static_cast<std::size_t>(l)]);
+          for (int i = 0; i < n; ++i) {
+            for (int k = like ? i : 0; k < n; ++k) {
+              const double factor = like && i == k ? 2.0 : std::sqrt(2.0);
+              const double expected = factor * weight * static_cast<double>(grad[entry++]);
+              CHECK(std::abs(static_cast<double>(W[at(i, k)]) - expected) < 8 * epsilon<T>);
+              CHECK(std::abs(static_cast<double>((like ? W : transposed)[at(k, i)]) - expected) < 8 * epsilon<T>);
+            }
+          }
+          for (int k = n; k < n_padded; ++k) CHECK(W[at(0, k)] == T(99));
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE_TEMPLATE("the derivative of a spectrum is a sum of outer products", T, double, float) {
   constexpr int vector = static_cast<int>(32 / sizeof(T));
   for_each_level<T>([](const Kernels<T>& kernels) {
@@ -482,6 +580,7 @@ TEST_CASE_TEMPLATE("the derivative of a spectrum is a sum of outer products", T,
             CHECK(relative_difference(out, expected) < epsilon<T>);  // the largest number is 99
             CHECK(out.front() == T(99));
             CHECK(out.back() == T(99));
+            if (!like) check_streamed_products(kernels, l_max, n, pair, weights, out, expected);
           }
         }
       }
@@ -495,7 +594,8 @@ TEST_CASE_TEMPLATE("rows are subtracted and streamed, wherever they start", T, d
       for (std::size_t start = 0; start < 17; ++start) {
         const auto from = numbers<T>(static_cast<std::int64_t>(size), 61);
         std::vector<T> to(size + 40, T(99));
-        kernels.stream(static_cast<std::int64_t>(size), from.data(), to.data() + start);
+        const auto n = static_cast<std::int64_t>(size);
+        kernels.stream(n, from.data(), to.data() + start, nullptr);
         kernels.end_streams();
         std::vector<T> expected(to.size(), T(99));
         std::copy(from.begin(), from.end(), expected.begin() + static_cast<std::ptrdiff_t>(start));
@@ -503,6 +603,14 @@ TEST_CASE_TEMPLATE("rows are subtracted and streamed, wherever they start", T, d
         kernels.subtract(static_cast<std::int64_t>(size), from.data(), to.data() + start);
         std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(start), size, T(0));
         CHECK(to == expected);
+        auto minus = numbers<T>(n, 62);
+        auto less = minus;
+        for (std::size_t k = 0; k < size; ++k) less[k] -= from[k];
+        kernels.stream(n, from.data(), to.data() + start, minus.data());
+        kernels.end_streams();
+        std::copy(from.begin(), from.end(), expected.begin() + static_cast<std::ptrdiff_t>(start));
+        CHECK(to == expected);
+        CHECK(minus == less);
       }
     }
   });

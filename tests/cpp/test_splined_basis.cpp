@@ -148,6 +148,7 @@ TEST_CASE("knots hold the functions, then their derivatives times powers of the 
   const SplinedBasis<double> table(*basis, weight_of("cosine", 4.5, 0.5), 1e-11);
   CHECK(table.n_padded() == 8);
   CHECK(table.row_length() == 48);
+  CHECK(table.entry(2, 5) == 21);
   std::vector<double> functions(3 * size);
   const std::int64_t row = 5;
   basis->evaluate(static_cast<double>(row) * table.step(), &functions[0], &functions[size], &functions[2 * size]);
@@ -185,5 +186,28 @@ TEST_CASE("an accuracy that no table reaches is refused") {
   const auto basis = make_radial_basis(parameters);
   for (const double accuracy : {0.0, -1e-8, 0.5, 1e-14, std::nan("")}) {
     CHECK_THROWS_AS(SplinedBasis<double>(*basis, weight_of("cosine", 4.5, 0.5), accuracy), std::invalid_argument);
+  }
+}
+
+TEST_CASE("rows of many functions hold whole cache lines of all degrees first, and end with one") {
+  auto p = parameters;
+  p.n_max = 11;
+  p.l_max = 2;
+  const auto basis = make_radial_basis(p);
+  const SplinedBasis<double> table(*basis, weight_of("cosine", 4.5, 0.5), 1e-6);
+  CHECK(table.n_padded() == 12);
+  CHECK(table.n_functions() == 36);
+  CHECK(table.row_length() == 40);
+  CHECK(table.entry(1, 7) == 15);
+  CHECK(table.entry(0, 8) == 24);
+  CHECK(table.entry(2, 10) == 34);
+  std::vector<double> functions(99);
+  const std::int64_t row = 5;
+  basis->evaluate(static_cast<double>(row) * table.step(), &functions[0], &functions[33], &functions[66]);
+  for (int l = 0; l <= 2; ++l) {
+    for (int n = 0; n < 12; ++n) {
+      const double expected = n < 11 ? functions[static_cast<std::size_t>(l * 11 + n)] : 0.0;
+      CHECK(table.data()[row * 2 * table.row_length() + table.entry(l, n)] == doctest::Approx(expected).epsilon(1e-14));
+    }
   }
 }

@@ -17,6 +17,18 @@ namespace {
 
 constexpr std::int64_t cache_line = 64;
 
+#if defined(__AVX512F__)
+/// Lanes 0 to 3, or 4 to 7 (taking them with intrinsics makes GCC warn of its own header).
+template <int half>
+[[gnu::always_inline]] inline __m256i half_of(__m512i v) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(v, v, 4 * half, 4 * half + 1, 4 * half + 2, 4 * half + 3);
+#else
+  return _mm512_extracti64x4_epi64(v, half);
+#endif
+}
+#endif
+
 /// Stores past the caches, to a place that is aligned to 32 bytes.
 template <int N, typename T>
 [[gnu::always_inline]] inline void stream_store(T* to, Vector<T, N> v) {
@@ -26,8 +38,8 @@ template <int N, typename T>
       _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(v));
     } else {
       const auto bits = reinterpret_cast<__m512i>(v);
-      _mm256_stream_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(bits));
-      _mm256_stream_si256(reinterpret_cast<__m256i*>(to) + 1, _mm512_extracti64x4_epi64(bits, 1));
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(to), half_of<0>(bits));
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(to) + 1, half_of<1>(bits));
     }
     return;
   }
