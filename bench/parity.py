@@ -128,8 +128,8 @@ class Quippy:
         return self.descriptor.calc(atoms, grad=True, cutoff=self.cutoff)
 
 
-def quippy_soap(case: Case) -> tuple[Quippy, castile.SOAP]:
-    """Return QUIP's descriptor and ours with its radial functions, which Castile takes as a table."""
+def quippy_soap(case: Case, n_points: int = 1001, accuracy: float = 1e-8) -> tuple[Quippy, castile.SOAP]:
+    """Return QUIP's descriptor and ours with its radial functions, which Castile takes as a table of some points."""
     p = parameters_for(castile.SOAP, case)
     width = 0.5  # of the cutoff function
     numbers = " ".join(str(atomic_numbers[symbol]) for symbol in case.species)
@@ -142,8 +142,8 @@ def quippy_soap(case: Case) -> tuple[Quippy, castile.SOAP]:
     def radial(r: np.ndarray) -> np.ndarray:
         return quip_radial_functions(r, p["cutoff"], p["n_max"], p["l_max"], p["sigma"])
 
-    basis = castile.TabulatedBasis.from_function(radial, p["cutoff"], quantity="R")
-    return Quippy(theirs, p["cutoff"]), castile.SOAP(**p, radial_basis=basis, cutoff_width=width)
+    basis = castile.TabulatedBasis.from_function(radial, p["cutoff"], n_points, "R")
+    return Quippy(theirs, p["cutoff"]), castile.SOAP(**p, radial_basis=basis, cutoff_width=width, accuracy=accuracy)
 
 
 def quip_radial_functions(r: np.ndarray, cutoff: float, n_max: int, l_max: int, sigma: float) -> np.ndarray:
@@ -182,8 +182,9 @@ def require_equal_quippy(theirs: Quippy, ours: castile.SOAP, frames: Sequence[At
         require_close(quip_columns(ours.transform(atoms), ours), theirs.values(atoms)[:, :-1], 1e-7)
 
 
-def require_equal_quippy_gradients(theirs: Quippy, ours: castile.SOAP, atoms: Atoms) -> None:
-    """Raise unless QUIP's gradients are ours."""
+def require_equal_quippy_gradients(case: Case, atoms: Atoms) -> None:
+    """Raise unless QUIP's gradients are ours, at tight settings."""
+    theirs, ours = quippy_soap(case, 4001, 1e-10)
     result = theirs.gradients(atoms)
     dense = np.zeros((len(atoms), len(atoms), 3, theirs.width))
     center, moved = result["grad_index_0based"].T
