@@ -53,7 +53,7 @@ def draw(results: Sequence[Result], path: str) -> None:
     axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(y, 0.0)
-    decorate(axes, max(result.ratio for result in results))
+    decorate(axes, [result.ratio for result in results])
     peers = {result.peer for result in results}
     known = [peer for peer in [*COLORS, UNSORTED] if peer in peers]
     handles = [Patch(**style(peer), label=NAMES.get(peer, peer)) for peer in known]
@@ -87,14 +87,14 @@ def draw_bar(axes, y: float, result: Result) -> None:
     axes.annotate(text, (max(result.ratio, 1.0), y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def decorate(axes, largest: float) -> None:
+def decorate(axes, ratios: Sequence[float]) -> None:
     """Set up the logarithmic scale."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     axes.set_xscale("log")
-    end = 1.6 * largest
-    axes.set_xlim(0.9, end)
-    places = [factor * 10**power for power in range(4) for factor in (1, 2, 5) if factor * 10**power < end]
+    end = 1.6 * max(ratios)
+    axes.set_xlim(0.9 * min(1.0, *ratios), end)
+    places = [factor * 10.0**power for power in range(-1, 4) for factor in (1, 2, 5) if factor * 10**power < end]
     axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")

@@ -1,7 +1,7 @@
 """How much of the machine the kernels use: shares of the peak of multiply-adds and of the bandwidth of stores.
 
 Builds ``bench/kernels.cpp`` with CMake (``pip install cmake ninja cmeel-eigen``, or those of the system) in
-``build/bench`` and runs it on one thread; then times the package's own calls against memset, and against each other::
+``build`` and runs it on one thread; then times the package's own calls against memset, and against each other::
 
     python bench/limits.py > limits.md
     python bench/limits.py --quick        # in short: one workload
@@ -74,12 +74,13 @@ def measure_kernels(program: Path | None = None, quick: bool = False) -> dict[st
 
 def build_kernels() -> Path:
     """Build the C++ side in a folder that the next run finds again."""
-    folder = ROOT / "build" / "bench"
     # Tools of this environment come first, active or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     cmake, ninja = shutil.which("cmake", path=path), shutil.which("ninja", path=path)
     if cmake is None:
         raise SystemExit("CMake is needed for bench/kernels.cpp: pip install cmake ninja cmeel-eigen")
+    # CMake does not change the generator of a folder.
+    folder = ROOT / "build" / ("bench_make" if ninja is None else "bench_ninja")
     options = [f"-DCMAKE_PREFIX_PATH={sysconfig.get_path('purelib')}", "-DCASTILE_BUILD_BENCH=ON"]
     if ninja is not None:
         options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]

@@ -17,8 +17,8 @@ SHORT = {
     "perovskite_500": "five species",
     "water_648": "water",
     "molecules_1000": "molecules",
-    "silicon_4096": "4096 Si",
-    "silicon_64000": "64000 Si",
+    "silicon_4096": "4 096 Si",
+    "silicon_64000": "64 000 Si",
 }
 # Growth with the number of species that counts as linear: p in cost ~ species^p.
 LINEAR = 1.1
@@ -139,7 +139,7 @@ def neighbor_targets(results: Sequence[Result], limits: dict[str, Any]) -> Itera
         return found[workload].ratio if workload in found else None
 
     for n_atoms, bound in ((64, 4), (512, 6), (4096, 8), (64000, 8)):
-        quantity = f"neighbor list ijSDd, {n_atoms} Si: vesin's time / ours"
+        quantity = f"neighbor list ijSDd of {n_atoms} Si: vesin's time / ours"
         yield Target(quantity, bound, at_least=True, measured={"": ratio(f"silicon_{n_atoms}")})
     quantity = "neighbor lists of 1 000 molecules in one call: vesin's loop / ours"
     yield Target(quantity, 8, at_least=True, measured={"": ratio("molecules_1000")})
