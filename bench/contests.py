@@ -57,6 +57,8 @@ class Contest:
     widths : dict of str to (int, int)
         Numbers that Castile and a peer give for each center, by peer.
     notes : dict of str to str
+    n_pairs : int
+        Of neighbor lists.
     """
 
     kind: str
@@ -66,6 +68,7 @@ class Contest:
     peers: dict[str, Call] = field(default_factory=dict)
     widths: dict[str, tuple[int, int]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    n_pairs: int = 0
 
     def add(
         self, peer: str, ours: Call | None, theirs: Call, widths: tuple[int, int] | None = None, note: str = ""
@@ -93,6 +96,7 @@ class Result:
     turns: int
     widths: tuple[int, int] | None
     note: str
+    n_pairs: int
 
     @property
     def ratio(self) -> float:
@@ -121,6 +125,7 @@ def race(contest: Contest, repeats: int, seconds: float) -> list[Result]:
                 len(times[theirs]),
                 contest.widths.get(peer),
                 contest.notes[peer],
+                contest.n_pairs,
             )
         )
     return results
@@ -231,7 +236,8 @@ def neighbor_contest(n_cells: int, with_ase: bool) -> Contest:
         lists["ase"] = ase_neighbor_list
     pairs = castile.neighbor_list("ijSDd", atoms, cutoff)
     note = f"{len(pairs[0])} pairs"
-    contest = Contest(NEIGHBORS, f"silicon_{len(atoms)}", f"{len(atoms):,} Si".replace(",", " "))
+    title = f"{len(atoms):,} Si".replace(",", " ")
+    contest = Contest(NEIGHBORS, f"silicon_{len(atoms)}", title, n_pairs=len(pairs[0]))
     contest.ours[""] = lambda: castile.neighbor_list("ijSDd", atoms, cutoff)
     for name, function in lists.items():
         assert_same_pairs(function("ijSDd", atoms, cutoff), pairs)
@@ -257,8 +263,9 @@ def molecule_neighbor_contest() -> Contest:
     def unsorted() -> list[Any]:
         return [calculator.compute(atoms.positions, atoms.cell.array, False, "ijSDd") for atoms in frames]
 
-    note = f"{len(castile.NeighborList(frames, cutoff))} pairs; one call of ours, loops of theirs"
-    contest = Contest(NEIGHBORS, "molecules_1000", "1 000 molecules")
+    n_pairs = len(castile.NeighborList(frames, cutoff))
+    note = f"{n_pairs} pairs; one call of ours, loops of theirs"
+    contest = Contest(NEIGHBORS, "molecules_1000", "1 000 molecules", n_pairs=n_pairs)
     contest.ours[""] = lambda: castile.NeighborList(frames, cutoff)
     contest.add(
         "vesin", None, lambda: [vesin.ase_neighbor_list("ijSDd", atoms, cutoff) for atoms in frames], None, note

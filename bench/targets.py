@@ -146,8 +146,7 @@ def neighbor_targets(results: Sequence[Result], limits: dict[str, Any]) -> Itera
     against = Target(f"neighbor list / memset of {PAIR_BYTES} bytes a pair", 6)
     for workload in ("silicon_4096", "silicon_64000"):
         if workload in found:
-            n_pairs = int(found[workload].note.split()[0])
-            memset = PAIR_BYTES * n_pairs / limits["store_bandwidth"]
+            memset = PAIR_BYTES * found[workload].n_pairs / limits["store_bandwidth"]
             against.measured[SHORT[workload]] = found[workload].ours / memset
         else:
             against.measured[SHORT[workload]] = None

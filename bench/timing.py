@@ -85,8 +85,11 @@ def machine() -> str:
 
 
 def processor() -> str:
-    """Return the processor's name."""
+    """Return the processor's name, and on Linux its family and model, as names may hide them."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
-    return ", ".join(sorted(names)) or platform.processor()
+    known: dict[str, str] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        key, _, value = line.partition(":")
+        known.setdefault(key.strip(), value.strip())
+    name = known.get("model name") or platform.processor()
+    return f"{name} (family {known['cpu family']}, model {known['model']})" if "cpu family" in known else name
