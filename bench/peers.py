@@ -3,7 +3,7 @@
 Needs the environment of ``tests/peers/requirements.txt`` and Castile in it::
 
     python bench/peers.py > table.md
-    python bench/peers.py --quick            # two minutes
+    python bench/peers.py --quick            # two minutes; the first run also builds bench/kernels.cpp
     python bench/peers.py --plot peers.png
 
 Each library runs with its own settings, and Castile once more for each with equal ones: for featomic its GTOs, for
