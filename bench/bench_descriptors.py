@@ -26,46 +26,46 @@ def n_centers(frames):
 
 
 @pytest.mark.parametrize("cls", DESCRIPTORS, ids=lambda cls: cls.__name__)
-def test_transform(benchmark, cls, case, frames):
+def test_transform(measure, cls, case, frames):
     descriptor = cls(**parameters_for(cls, case))
-    features = benchmark(descriptor.transform, frames)
+    features = measure(case, descriptor.transform, frames)
     assert len(features) == n_centers(frames)
 
 
 @pytest.mark.parametrize("dtype", ["float32"])
-def test_soap_in_single_precision(benchmark, dtype, case, frames):
+def test_soap_in_single_precision(measure, dtype, case, frames):
     soap = castile.SOAP(**parameters_for(castile.SOAP, case), dtype=dtype)
-    features = benchmark(soap.transform, frames)
+    features = measure(case, soap.transform, frames)
     assert features.dtype == dtype
 
 
-def test_soap_averaged(benchmark, case, frames):
+def test_soap_averaged(measure, case, frames):
     soap = castile.SOAP(**parameters_for(castile.SOAP, case), average="inner")
-    features = benchmark(soap.transform, frames)
+    features = measure(case, soap.transform, frames)
     assert len(features) == len(frames)
 
 
-def test_soap_vjp(benchmark, case, frames):
+def test_soap_vjp(measure, case, frames):
     soap = castile.SOAP(**parameters_for(castile.SOAP, case))
     shape = n_centers(frames), len(soap.get_feature_names_out())
     cotangent = np.random.default_rng(0).normal(size=shape)
-    gradients = benchmark(soap.vjp, frames, cotangent)
+    gradients = measure(case, soap.vjp, frames, cotangent)
     assert np.isfinite(gradients.positions).all()
 
 
-def test_soap_jvp(benchmark, case, frames):
+def test_soap_jvp(measure, case, frames):
     soap = castile.SOAP(**parameters_for(castile.SOAP, case))
     velocities = np.random.default_rng(0).normal(size=(n_centers(frames), 3))
-    rates = benchmark(soap.jvp, frames, positions=velocities)
+    rates = measure(case, soap.jvp, frames, positions=velocities)
     assert len(rates) == n_centers(frames)
 
 
-def test_soap_jacobian_of_some_centers(benchmark, case, frames):
+def test_soap_jacobian_of_some_centers(measure, case, frames):
     soap = castile.SOAP(**parameters_for(castile.SOAP, case))
     if len(frames) == 1:
         centers = [np.arange(min(JACOBIAN_CENTERS, len(frames[0])))]
     else:
         frames = frames[: JACOBIAN_CENTERS // 8]
         centers = None
-    jacobian = benchmark(soap.jacobian, frames, centers=centers, strain=False)
+    jacobian = measure(case, soap.jacobian, frames, centers=centers, strain=False)
     assert jacobian.nbytes > 0

@@ -14,10 +14,10 @@ def test_neighbor_list_of_silicon(benchmark, n_cells, tiny):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_neighbor_list_of_many_frames(benchmark, name, tiny):
+def test_neighbor_list_of_many_frames(measure, name, tiny):
     case = CASES[name]
     frames = case.make(tiny)
-    pairs = benchmark(castile.NeighborList, frames, case.parameters["cutoff"])
+    pairs = measure(case, castile.NeighborList, frames, case.parameters["cutoff"])
     assert len(pairs) > 0
 
 

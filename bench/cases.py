@@ -24,11 +24,14 @@ class Case:
         Chemical symbols of all frames.
     parameters : dict
         Of a descriptor, without ``species``.
+    one_round : bool
+        Whether a single call says enough, as it takes long.
     """
 
     make: Callable[[bool], list[Atoms]]
     species: tuple[str, ...]
     parameters: dict[str, Any] = field(default_factory=dict)
+    one_round: bool = False
 
 
 def silicon(n_cells: int) -> list[Atoms]:
@@ -115,7 +118,8 @@ CASES = {
         {"cutoff": 5.0, "n_max": 6, "l_max": 4, "sigma": 0.4},
     ),
     "frames_1000x8": Case(lambda tiny: small_cells(5 if tiny else 1000), ("Si",), _USUAL),
-    "frames_100x64": Case(lambda tiny: small_cells(2 if tiny else 100, 2), ("Si",), _USUAL),
+    "frames_1000x64": Case(lambda tiny: small_cells(2 if tiny else 1000, 2), ("Si",), _USUAL),
+    "silicon_100000": Case(lambda tiny: silicon(2 if tiny else 23), ("Si",), _USUAL, one_round=True),
 }
 
 

@@ -23,6 +23,18 @@ def threads(request):
         yield
 
 
+@pytest.fixture
+def measure(benchmark):
+    """Return ``benchmark``, which calls only once if a workload takes long."""
+
+    def run(case, function, *args, **kwargs):
+        if case.one_round:
+            return benchmark.pedantic(function, args, kwargs, rounds=1, iterations=1)
+        return benchmark(function, *args, **kwargs)
+
+    return run
+
+
 def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info["castile"] = {
         "version": castile.__version__,

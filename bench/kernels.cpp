@@ -1,10 +1,12 @@
-// What the machine can do, and how much of it the kernels use: peak of fused multiply-adds, bandwidth of stores, and
-// the stages of the density expansion for one thread. Prints JSON; bench/limits.py builds and runs it.
+// What the machine can do, and how much of it the kernels use: peak of fused multiply-adds, bandwidth of stores, the
+// stages of the density expansion and the power spectrum for one thread. Prints JSON; bench/limits.py builds and runs
+// it. With an argument, a number, each measurement takes that share of its usual time.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -12,7 +14,13 @@
 #include <string>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "castile/aligned.hpp"
 #include "castile/descriptors/density_expansion.hpp"
+#include "castile/descriptors/power_spectrum.hpp"
 #include "castile/math/spherical_harmonics.hpp"
 #include "castile/parallel.hpp"
 #include "castile/simd.hpp"
@@ -22,11 +30,13 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+double effort = 1.0;  ///< share of the usual time that a measurement takes
+
 /// Seconds of the fastest of many calls.
 double fastest(const std::function<void()>& run, double seconds = 0.3) {
   run();
   double best = std::numeric_limits<double>::infinity();
-  const double end = now() + seconds;
+  const double end = now() + effort * seconds;
   do {
     const double start = now();
     run();
@@ -88,10 +98,68 @@ double peak() {
   return 2.0 * rounds * chains * bytes / sizeof(T) / seconds;
 }
 
-/// Bytes per second of memset over much more than the caches.
-double store_bandwidth() {
-  std::vector<char> memory(std::size_t{1} << 28);
-  return static_cast<double>(memory.size()) / fastest([&] { std::memset(memory.data(), 0, memory.size()); }, 0.5);
+/// Much more than the caches hold. Zeroed by the constructor, so that no page is new to what is timed.
+using Memory = castile::AlignedVector<double>;
+constexpr std::size_t memory_bytes = std::size_t{1} << 28;
+
+enum class Stores { plain, past_the_caches };
+
+/// Fills whole vectors; entries differ, or else the compiler would call memset.
+template <Stores stores, typename V, typename Store>
+[[gnu::always_inline]] inline void fill(Memory& memory, const Store& store_past_the_caches) {
+  V value{};
+  for (std::size_t k = 0; k < sizeof(V) / sizeof(double); ++k) value[k] = static_cast<double>(k);
+  constexpr std::size_t width = sizeof(V) / sizeof(double);
+  double* const end = memory.data() + memory.size() / width * width;
+  for (double* to = memory.data(); to != end; to += width) {
+    if (stores == Stores::plain) {
+      *reinterpret_cast<V*>(to) = value;
+    } else {
+      store_past_the_caches(to, value);
+    }
+  }
+}
+
+#if defined(__x86_64__)
+template <Stores stores>
+[[gnu::target("avx512f"), gnu::noinline]] void fill_v4(Memory& memory) {
+  typedef double V __attribute__((vector_size(64), may_alias));
+  fill<stores, V>(memory, [](double* to, V value) __attribute__((target("avx512f"))) { _mm512_stream_pd(to, value); });
+  _mm_sfence();
+}
+template <Stores stores>
+[[gnu::target("avx2"), gnu::noinline]] void fill_v3(Memory& memory) {
+  typedef double V __attribute__((vector_size(32), may_alias));
+  fill<stores, V>(memory, [](double* to, V value) __attribute__((target("avx2"))) { _mm256_stream_pd(to, value); });
+  _mm_sfence();
+}
+#endif
+template <Stores stores>
+[[gnu::noinline]] void fill_baseline(Memory& memory) {
+  typedef double V __attribute__((vector_size(16), may_alias));
+#if defined(__x86_64__)
+  fill<stores, V>(memory, [](double* to, V value) { _mm_stream_pd(to, value); });
+  _mm_sfence();
+#else
+  fill<stores, V>(memory, [](double* to, V value) { *reinterpret_cast<V*>(to) = value; });
+#endif
+}
+
+/// Bytes per second of vector stores with the registers of the instruction set in use.
+template <Stores stores>
+double bandwidth_of_vectors(Memory& memory) {
+  const std::string level = castile::instruction_set();
+  void (*run)(Memory&) = fill_baseline<stores>;
+#if defined(__x86_64__)
+  if (level == "x86-64-v4") run = fill_v4<stores>;
+  if (level == "x86-64-v3") run = fill_v3<stores>;
+#endif
+  return memory_bytes / fastest([&] { run(memory); }, 0.5);
+}
+
+/// Processors and their hypervisors may clear memory faster than they can fill it.
+double bandwidth_of_memset(Memory& memory, int byte) {
+  return memory_bytes / fastest([&] { std::memset(static_cast<void*>(memory.data()), byte, memory_bytes); }, 0.5);
 }
 
 struct Size {
@@ -173,15 +241,64 @@ void stages(Size size, double peak_flops, bool last) {
               share(2.0 * products + 8.0 * n_lm, reversed), last ? "" : ",");
 }
 
+/// The power spectrum of many centers with `n_channels` channels of 8 functions, written one behind the other.
+void spectrum_to_memory(int n_channels, Memory& memory, double memset_bandwidth, bool last) {
+  constexpr int n_max = 8;
+  constexpr int l_max = 6;
+  constexpr int n_centers = 16;  // whose coefficients stay in the nearest cache, as each center's do
+  castile::FeatureHeadParameters parameters;
+  parameters.n_channels = n_channels;
+  parameters.n_max = n_max;
+  parameters.l_max = l_max;
+  const castile::PowerSpectrum<double> head(parameters);
+
+  std::mt19937 random(0);
+  std::normal_distribution<double> normal;
+  std::vector<castile::Coefficients<double>> centers(n_centers);
+  for (auto& c : centers) {
+    for (int k = 0; k < n_channels; ++k) c.channels.push_back(k);
+    c.l_max = l_max;
+    c.n_max = c.n_padded = n_max;
+    c.values.resize(static_cast<std::size_t>(castile::n_lm(l_max) * c.stride()));
+    for (double& value : c.values) value = normal(random);
+  }
+  castile::FeatureHead<double>::Scratch scratch;
+  const std::int64_t n_features = head.n_features();
+  const std::int64_t n_rows = static_cast<std::int64_t>(memory.size()) / n_features;
+  const double seconds = fastest(
+      [&] {
+        for (std::int64_t row = 0; row < n_rows; ++row) {
+          head.forward(centers[static_cast<std::size_t>(row % n_centers)], memory.data() + row * n_features, scratch);
+        }
+      },
+      0.5);
+  const double bandwidth = static_cast<double>(n_rows * n_features) * sizeof(double) / seconds;
+  std::printf("    {\"n_functions\": %d, \"l_max\": %d, \"n_features\": %lld, \"us\": %.3f, \"bandwidth\": %.4g, ",
+              n_channels * n_max, l_max, static_cast<long long>(n_features),
+              1e6 * seconds / static_cast<double>(n_rows), bandwidth);
+  std::printf("\"against_memset\": %.3f}%s\n", memset_bandwidth / bandwidth, last ? "" : ",");
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc > 1) effort = std::atof(argv[1]);
   castile::set_num_threads(1);
   const double peak_f64 = peak<double>();
   const double peak_f32 = peak<float>();
-  std::printf("{\"instruction_set\": \"%s\", \"peak_f64\": %.4g, \"peak_f32\": %.4g, \"store_bandwidth\": %.4g,\n",
-              castile::instruction_set().c_str(), peak_f64, peak_f32, store_bandwidth());
-  std::printf("  \"stages\": [\n");
+  std::printf("{\"instruction_set\": \"%s\", \"peak_f64\": %.4g, \"peak_f32\": %.4g,\n",
+              castile::instruction_set().c_str(), peak_f64, peak_f32);
+  {
+    Memory memory(memory_bytes / sizeof(double));
+    const double of_memset = bandwidth_of_memset(memory, 0);
+    std::printf("  \"store_bandwidth\": %.4g, \"memset_of_ones\": %.4g, \"plain_stores\": %.4g,\n", of_memset,
+                bandwidth_of_memset(memory, 1), bandwidth_of_vectors<Stores::plain>(memory));
+    std::printf("  \"stores_past_the_caches\": %.4g,\n", bandwidth_of_vectors<Stores::past_the_caches>(memory));
+    std::printf("  \"spectrum\": [\n");
+    spectrum_to_memory(3, memory, of_memset, false);
+    spectrum_to_memory(5, memory, of_memset, true);
+  }
+  std::printf("  ],\n  \"stages\": [\n");
   const std::vector<Size> sizes = {{4, 4}, {8, 6}, {8, 8}, {9, 9}, {12, 6}, {12, 9}};
   for (const Size size : sizes) stages<double>(size, peak_f64, false);
   for (std::size_t k = 0; k < sizes.size(); ++k) stages<float>(sizes[k], peak_f32, k + 1 == sizes.size());

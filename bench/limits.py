@@ -1,19 +1,25 @@
 """How much of the machine the kernels use: shares of the peak of multiply-adds and of the bandwidth of stores.
 
-Builds ``bench/kernels.cpp`` with CMake (``pip install cmake ninja cmeel-eigen``, or those of the system) and runs it on
-one thread; then times the package's own calls against memset, and against each other::
+Builds ``bench/kernels.cpp`` with CMake (``pip install cmake ninja cmeel-eigen``, or those of the system) in
+``build`` and runs it on one thread; then times the package's own calls against memset, and against each other::
 
     python bench/limits.py > limits.md
-    python bench/limits.py --quick        # without the package's own calls
+    python bench/limits.py --quick        # in short: one workload
+    python bench/limits.py --kernels .../castile_kernels        # which is built already
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
+import os
+import shutil
 import subprocess
+import sys
 import sysconfig
-import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +27,67 @@ import numpy as np
 
 import castile
 from cases import CASES, parameters_for
-from timing import best, machine
+from timing import machine, medians, take_turns
+
+__all__ = [
+    "Calls",
+    "add_kernels_option",
+    "measure_calls",
+    "measure_kernels",
+    "print_calls",
+    "print_kernels",
+    "workloads",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
+PAIR_BYTES = 60  # of i, j, S, D and d
 
 
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--quick", action="store_true", help="the kernels alone")
-    quick = parser.parse_args().quick
-    print(machine())
-    limits = measure_kernels()
+    parser.add_argument("--quick", action="store_true", help="in short: less time, one workload")
+    add_kernels_option(parser)
+    arguments = parser.parse_args()
+    print(machine() + " One thread.")
+    limits = measure_kernels(arguments.kernels, arguments.quick)
     print_kernels(limits)
-    if not quick:
-        with castile.threads(1):
-            print_calls(limits)
+    with castile.threads(1):
+        print_calls([measure_calls(name, arguments.quick) for name in workloads(arguments.quick)], limits)
 
 
-def measure_kernels() -> dict[str, Any]:
-    """Build and run the C++ side."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = [f"-DCMAKE_PREFIX_PATH={sysconfig.get_path('purelib')}", "-DCASTILE_BUILD_BENCH=ON"]
-        run(["cmake", "-S", str(ROOT), "-B", folder, "-DCMAKE_BUILD_TYPE=Release", *options])
-        run(["cmake", "--build", folder, "--target", "castile_kernels", "--parallel"])
-        output = subprocess.run([f"{folder}/castile_kernels"], capture_output=True, text=True, check=True).stdout
+def add_kernels_option(parser: argparse.ArgumentParser) -> None:
+    """Let the command line name a program that was built before."""
+    parser.add_argument("--kernels", type=Path, default=None, help="the built program castile_kernels")
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def measure_kernels(program: Path | None = None, quick: bool = False) -> dict[str, Any]:
+    """Run the C++ side, built now unless ``program`` is it; see its last function for what it returns."""
+    command = [str(program or build_kernels()), "0.2" if quick else "1"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     limits: dict[str, Any] = json.loads(output)
     return limits
+
+
+def build_kernels() -> Path:
+    """Build the C++ side in a folder that the next run finds again."""
+    # Tools of this environment come first, active or not.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    cmake, ninja = shutil.which("cmake", path=path), shutil.which("ninja", path=path)
+    if cmake is None:
+        raise SystemExit("CMake is needed for bench/kernels.cpp: pip install cmake ninja cmeel-eigen")
+    # CMake does not change the generator of a folder.
+    folder = ROOT / "build" / ("bench_make" if ninja is None else "bench_ninja")
+    options = [f"-DCMAKE_PREFIX_PATH={sysconfig.get_path('purelib')}", "-DCASTILE_BUILD_BENCH=ON"]
+    if ninja is not None:
+        options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    os.environ.setdefault("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count()))
+    run([cmake, "-S", str(ROOT), "-B", str(folder), "-DCMAKE_BUILD_TYPE=Release", *options])
+    run([cmake, "--build", str(folder), "--target", "castile_kernels"])
+    return folder / "castile_kernels"
 
 
 def run(command: list[str]) -> None:
@@ -58,10 +98,12 @@ def run(command: list[str]) -> None:
 
 
 def print_kernels(limits: dict[str, Any]) -> None:
-    """Print the stages of the expansion, per neighbor."""
+    """Print the machine's limits, and the stages of the expansion and the power spectrum beside them."""
     print(
         f"\nInstruction set {limits['instruction_set']}; multiply-adds {limits['peak_f64'] / 1e9:.1f} GFLOP/s in "
-        f"float64, {limits['peak_f32'] / 1e9:.1f} in float32; memset {limits['store_bandwidth'] / 1e9:.1f} GB/s.\n"
+        f"float64, {limits['peak_f32'] / 1e9:.1f} in float32. Stores to 256 MB of warm memory: memset of zeros "
+        f"{limits['store_bandwidth'] / 1e9:.1f} GB/s, of ones {limits['memset_of_ones'] / 1e9:.1f}; vector stores "
+        f"{limits['plain_stores'] / 1e9:.1f}, past the caches {limits['stores_past_the_caches'] / 1e9:.1f}.\n"
     )
     print("| dtype | n_max, l_max | weights ns | accumulate ns (share of peak) | expansion | reverse | table kB |")
     print("|---|---|---:|---:|---:|---:|---:|")
@@ -74,44 +116,104 @@ def print_kernels(limits: dict[str, Any]) -> None:
             f"| {s['dtype']} | {s['n_max']}, {s['l_max']} | {s['weights_ns']:.1f} | {' | '.join(cells)} | "
             f"{s['table_bytes'] / 1000:.0f} |"
         )
+    print("\n| power spectrum to memory | features | µs a center | GB/s | memset of zeros is faster | of ones |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for s in limits["spectrum"]:
+        print(
+            f"| {s['n_functions']} functions, l_max {s['l_max']} | {s['n_features']} | {s['us']:.2f} | "
+            f"{s['bandwidth'] / 1e9:.1f} | {limits['store_bandwidth'] / s['bandwidth']:.1f} times | "
+            f"{limits['memset_of_ones'] / s['bandwidth']:.1f} |",
+            flush=True,
+        )
 
 
-def print_calls(limits: dict[str, Any]) -> None:
-    """Print what calls of the package take against memset, and against each other."""
-    bandwidth = limits["store_bandwidth"]
-    print("\n| what | time | against | ratio |")
-    print("|---|---:|---|---:|")
-    for name in ("silicon_1000", "perovskite_500", "water_648"):
-        print_calls_of(name, bandwidth)
+# ---------------------------------------------------------------- calls of the package
 
 
-def print_calls_of(name: str, bandwidth: float) -> None:
-    """Print one workload."""
+@dataclass(frozen=True)
+class Calls:
+    """Medians of what the package's calls take for a workload, in seconds, and the bytes that they write.
+
+    ``warm_jacobian`` is None as long as ``jacobian`` has no ``out=``.
+    """
+
+    workload: str
+    n_atoms: int
+    values: float
+    single: float
+    vjp: float
+    jacobian: float
+    warm_jacobian: float | None
+    neighbors: float
+    feature_bytes: int
+    jacobian_bytes: int
+    pair_bytes: int
+
+
+def workloads(quick: bool) -> tuple[str, ...]:
+    """Return the workloads whose calls are timed."""
+    return ("silicon_1000",) if quick else ("silicon_1000", "perovskite_500", "water_648")
+
+
+def measure_calls(name: str, quick: bool) -> Calls:
+    """Time the calls of one workload in turns."""
     case = CASES[name]
     frames = case.make(False)
-    n_atoms = sum(map(len, frames))
     soap = castile.SOAP(**parameters_for(castile.SOAP, case))
     single = castile.SOAP(**parameters_for(castile.SOAP, case), dtype="float32")
     X = soap.transform(frames)
     G = np.random.default_rng(0).normal(size=X.shape)
-    values = best(lambda: soap.transform(frames))
-    vjp = best(lambda: soap.vjp(frames, G))
-    in_single = best(lambda: single.transform(frames))
-    jacobian = best(lambda: soap.jacobian(frames, strain=False), least=3)
-    n_bytes = soap.jacobian(frames, strain=False).nbytes
-    pairs = best(lambda: castile.neighbor_list("ijSDd", frames[0], soap.cutoff))
-    n_pairs = len(castile.neighbor_list("i", frames[0], soap.cutoff))
-    per_atom = 1e6 / n_atoms
-    row(f"{name}: values", values * per_atom, "memset of them", values / (X.nbytes / bandwidth))
-    row(f"{name}: vjp", vjp * per_atom, "values", vjp / values)
-    row(f"{name}: Jacobian, fresh output", jacobian * per_atom, "memset of it", jacobian / (n_bytes / bandwidth))
-    row(f"{name}: float32", in_single * per_atom, "float64", in_single / values)
-    row(f"{name}: neighbor list", pairs * per_atom, "memset of 60 bytes a pair", pairs / (60 * n_pairs / bandwidth))
+    previous = soap.jacobian(frames, strain=False)
+    calls = {
+        "values": lambda: soap.transform(frames),
+        "single": lambda: single.transform(frames),
+        "vjp": lambda: soap.vjp(frames, G),
+        "jacobian": lambda: soap.jacobian(frames, strain=False),
+        "neighbors": lambda: castile.neighbor_list("ijSDd", frames[0], soap.cutoff),
+    }
+    if "out" in inspect.signature(soap.jacobian).parameters:
+        calls["warm_jacobian"] = lambda: soap.jacobian(frames, strain=False, out=previous)
+    times = medians(take_turns(calls, 5 if quick else 31, seconds=3.0 if quick else 20.0, least=3))
+    return Calls(
+        name,
+        sum(map(len, frames)),
+        **{"warm_jacobian": None, **times},
+        feature_bytes=X.nbytes,
+        jacobian_bytes=previous.nbytes,
+        pair_bytes=PAIR_BYTES * len(castile.neighbor_list("i", frames[0], soap.cutoff)),
+    )
 
 
-def row(what: str, microseconds: float, against: str, ratio: float) -> None:
-    """Print one line of the table."""
-    print(f"| {what} | {microseconds:.2f} µs/atom | {against} | {ratio:.2f} |", flush=True)
+def print_calls(measured: Sequence[Calls], limits: dict[str, Any]) -> None:
+    """Print what calls of the package take against memset, and against each other."""
+    print("\n| what | time | against | ratio |")
+    print("|---|---:|---|---:|")
+    for calls in measured:
+        for what, seconds, against, ratio in rows(calls, limits["store_bandwidth"]):
+            cell = "n/a" if seconds is None else f"{1e6 * seconds / calls.n_atoms:.2f} µs/atom"
+            print(
+                f"| {calls.workload}: {what} | {cell} | {against} | {'n/a' if ratio is None else f'{ratio:.2f}'} |",
+                flush=True,
+            )
+
+
+def rows(calls: Calls, bandwidth: float) -> list[tuple[str, float | None, str, float | None]]:
+    """Return what was timed, seconds, against what, and the ratio."""
+    memset_of_jacobian = calls.jacobian_bytes / bandwidth
+    warm = calls.warm_jacobian
+    return [
+        ("values", calls.values, "memset of them", calls.values / (calls.feature_bytes / bandwidth)),
+        ("float32", calls.single, "float64", calls.single / calls.values),
+        ("vjp", calls.vjp, "values", calls.vjp / calls.values),
+        ("Jacobian, fresh output", calls.jacobian, "memset of it", calls.jacobian / memset_of_jacobian),
+        ("Jacobian, warm output", warm, "memset of it", None if warm is None else warm / memset_of_jacobian),
+        (
+            "neighbor list",
+            calls.neighbors,
+            f"memset of {PAIR_BYTES} bytes a pair",
+            calls.neighbors / (calls.pair_bytes / bandwidth),
+        ),
+    ]
 
 
 if __name__ == "__main__":
