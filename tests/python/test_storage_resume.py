@@ -244,13 +244,12 @@ def test_what_fit_learned_must_agree_also_for_a_finished_run(path):
 def test_a_finished_run_with_other_values_is_noticed(path, monkeypatch):
     soap = make(sparse=path.suffix == ".h5")
     soap.transform_to(path, stream())
-    core = castile.descriptors._base.core_descriptor
-    other = {**soap.get_params(), "sigma": 0.6}
-    wrong = make(**other)._core(soap.species)
-    monkeypatch.setattr(castile.descriptors._base, "core_descriptor", lambda dtype, parameters: wrong)
+    wrong = make(**{**soap.get_params(), "sigma": 0.6})._core(soap.species)
+    right = castile.SOAP._core
+    monkeypatch.setattr(castile.SOAP, "_core", lambda self, species, learned=None: wrong)
     with pytest.raises(InputError, match=r"have other features now than in .*, though all parameters agree"):
         soap.transform_to(path, stream(), resume=True)
-    monkeypatch.setattr(castile.descriptors._base, "core_descriptor", core)
+    monkeypatch.setattr(castile.SOAP, "_core", right)
     soap.transform_to(path, stream(), resume=True)
 
 
