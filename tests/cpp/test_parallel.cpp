@@ -218,3 +218,48 @@ TEST_CASE("requests beyond the memory at hand are refused with the figures, smal
     CHECK(message.find("; take fewer rows") != std::string::npos);
   }
 }
+
+TEST_CASE("loops of several threads share the CPUs unless a number is set") {
+  constexpr int n_callers = 6;
+  castile::set_num_threads(0);
+  const int n_cpus = castile::num_threads();
+  std::atomic<int> at_work{0}, most{0}, ready{0};
+  const auto call = [&] {
+    ++ready;
+    while (ready.load() < n_callers) std::this_thread::yield();
+    castile::parallel_for(40, [&] {
+      return [&](std::int64_t) {
+        const int now = ++at_work;
+        int seen = most.load();
+        while (now > seen && !most.compare_exchange_weak(seen, now)) {
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        --at_work;
+      };
+    });
+  };
+  std::vector<std::thread> callers;
+  for (int k = 0; k < n_callers; ++k) callers.emplace_back(call);
+  for (std::thread& caller : callers) caller.join();
+  CHECK(most.load() < n_callers + n_cpus);
+  CHECK(most.load() >= n_callers);
+}
+
+#ifdef _OPENMP
+TEST_CASE("a loop inside of the caller's parallel region runs in the thread that it is in") {
+  std::atomic<int> foreign{0}, items{0};
+#pragma omp parallel num_threads(3)
+  {
+    const auto own = std::this_thread::get_id();
+    castile::parallel_for(20, [&] {
+      return [&](std::int64_t) {
+        foreign += std::this_thread::get_id() != own ? 1 : 0;
+        ++items;
+      };
+    });
+  }
+  CHECK(foreign.load() == 0);
+  CHECK(items.load() % 20 == 0);
+  CHECK(items.load() > 0);
+}
+#endif

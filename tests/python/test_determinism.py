@@ -204,7 +204,7 @@ def test_instruction_sets_agree_to_rounding(tmp_path):
             if key.startswith("pairs"):
                 assert same_bits(result[key], expected[key]), key
                 continue
-            bound = 1e-13 if "float64" in key else 1e-5
+            bound = 1e-13 if "float64" in key else 3e-5  # some hundred roundings
             # A gradient of all rows is a sum of theirs, which may nearly cancel.
             whole = {" strain": " J_strain", " positions": " J"}
             terms = [key, *(key.removesuffix(end) + of_rows for end, of_rows in whole.items() if key.endswith(end))]

@@ -1,0 +1,173 @@
+"""Results too large for the caches, and the memory that they are in."""
+
+import gc
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from checks import same_bits
+
+import castile
+from castile import _pages
+from castile.errors import InputTypeError
+
+pytestmark = pytest.mark.skipif(not _pages._HAS_PAGES, reason="this system has no huge pages that can be freed lazily")
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """Pages of their own for a test, for results of half a megabyte and more."""
+    pages = _pages._KeptPages()
+    monkeypatch.setattr(_pages, "_kept", pages)
+    monkeypatch.setattr(_pages, "_SMALLEST", 1 << 19)
+    return pages
+
+
+def crystal(n_cells=2, seed=0):
+    atoms = bulk("Si", cubic=True) * n_cells
+    atoms.rattle(0.1, seed=seed)
+    return atoms
+
+
+def frames_with_missing_species():
+    return [molecule(name) for name in ("CH3OH", "H2O", "CH4", "NH3", "CH3CN", "H2", "CO2")]
+
+
+def make(**options):
+    return castile.SOAP(**{"cutoff": 4.0, "n_max": 4, "l_max": 3, "species": ["H", "C", "N", "O"], **options})
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_fresh_pages_hold_zeros_and_start_at_a_line(kept):
+    array, zeroed = _pages.new_array((300, 1000), np.float64)
+    assert zeroed
+    assert not array.any()
+    assert array.ctypes.data % 64 == 0
+    assert array.flags.writeable
+    assert array.flags.c_contiguous
+
+
+def test_pages_are_used_again_once_all_views_are_gone(kept):
+    array, _ = _pages.new_array((300, 1000), np.float64)
+    place = array.ctypes.data
+    view = array[10:20]
+    del array
+    gc.collect()
+    assert not kept._pages
+    view[:] = 7.0
+    del view
+    gc.collect()
+    assert len(kept._pages) == 1
+    again, zeroed = _pages.new_array((290, 1000), np.float64)
+    assert again.ctypes.data == place
+    assert not zeroed
+    assert not kept._pages
+
+
+def test_much_larger_pages_are_not_taken_for_small_results(kept):
+    _pages.new_array((8, 1 << 20), np.uint8)
+    assert len(kept._pages) == 1
+    _, zeroed = _pages.new_array((1, 1 << 19), np.uint8)
+    assert zeroed
+
+
+def test_what_is_kept_is_bounded(kept, monkeypatch):
+    monkeypatch.setattr(_pages, "_LARGEST_KEPT", 7 << 20)
+    arrays = [_pages.new_array((1 << 20,), np.uint8)[0] for _ in range(5)]
+    arrays.append(_pages.new_array((9 << 20,), np.uint8)[0])
+    del arrays
+    gc.collect()
+    assert 0 < sum(map(len, kept._pages)) <= 7 << 20
+
+
+def test_small_and_odd_shapes(kept):
+    for shape in ((0, 5), (3, 0), (1,), (70_001, 1)):
+        array, _ = _pages.new_array(shape, np.float32)
+        assert array.shape == shape
+        assert array.dtype == np.float32
+
+
+@pytest.mark.parametrize("options", [{}, {"normalize": True}, {"dtype": "float32"}, {"average": "inner"}])
+def test_used_pages_leave_no_trace_in_features(kept, monkeypatch, options):
+    monkeypatch.setattr(_pages, "_SMALLEST_ALIGNED", 1)
+    monkeypatch.setattr(_pages, "_SMALLEST", 1)
+    frames = frames_with_missing_species()
+    soap = make(**options)
+    first = soap.transform(frames).copy()
+    for _ in range(2):
+        dirty, _ = _pages.new_array(first.shape, first.dtype)
+        dirty.fill(np.nan)
+        del dirty
+        gc.collect()
+        assert same_bits(soap.transform(frames), first)
+
+
+# ---------------------------------------------------------------- rows past the caches
+
+
+@pytest.mark.parametrize("options", [{}, {"normalize": True}, {"dtype": "float32", "n_max": 10}, {"n_max": 7}])
+def test_rows_of_large_results_are_those_of_small_ones(options):
+    options = {"n_max": 8, "l_max": 6, **options}
+    soap = make(**options)
+    frames = frames_with_missing_species() * 40
+    X = soap.transform(frames)
+    assert X.nbytes > 20 << 20
+    offsets = np.cumsum([0, *map(len, frames)])
+    for k in (0, 1, 5, 6, 133, len(frames) - 1):
+        assert same_bits(soap.transform(frames[k]), X[offsets[k] : offsets[k + 1]])
+    assert same_bits(X[offsets[7] : offsets[14]], X[: offsets[7]])
+
+
+# ---------------------------------------------------------------- Jacobians in the memory of others
+
+
+def values_of(jacobian):
+    groups = [*jacobian.groups, *jacobian.center_groups, *(jacobian.strain_groups or ())]
+    return [group.values for group in groups]
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "float32"}, {"normalize": True}, {"sparse": True}])
+@pytest.mark.parametrize("strain", [False, True])
+def test_a_jacobian_in_used_memory_is_the_same(options, strain):
+    soap = make(species=["Si"], n_max=8, l_max=4, **options)
+    first, second = crystal(seed=1), crystal(seed=2)
+    expected = soap.jacobian(second, strain=strain)
+    used = soap.jacobian(first, strain=strain)
+    places = {values.ctypes.data for values in values_of(used)}
+    found = soap.jacobian(second, strain=strain, out=used)
+    assert same_bits(found.to_dense(), expected.to_dense())
+    assert not strain or same_bits(found.strain, expected.strain)
+    assert {values.ctypes.data for values in values_of(found)} == places
+
+
+def test_memory_that_is_too_small_is_left_and_larger_memory_is_kept_whole():
+    soap = make(species=["Si"], n_max=6, l_max=4)
+    small, large = crystal(1), crystal(2)
+    used = soap.jacobian(small)
+    found = soap.jacobian(large, out=used)
+    assert same_bits(found.to_dense(), soap.jacobian(large).to_dense())
+    assert not any(np.shares_memory(a, b) for a in values_of(found) for b in values_of(used))
+    # From large to small and back in the same memory.
+    places = {values.ctypes.data for values in values_of(found)}
+    back = soap.jacobian(large, out=soap.jacobian(small, out=found))
+    assert {values.ctypes.data for values in values_of(back)} == places
+    assert same_bits(back.to_dense(), soap.jacobian(large).to_dense())
+
+
+def test_points_and_other_types_go_with_out():
+    soap = make(species=["Si"])
+    atoms = crystal()
+    centers = [[0.1, 0.2, 0.3], [2.0, 2.0, 2.0]]
+    expected = soap.jacobian(atoms, centers)
+    found = soap.jacobian(atoms, centers, out=soap.jacobian(crystal(seed=3), centers))
+    assert all(same_bits(a, b) for a, b in zip(values_of(found), values_of(expected), strict=True))
+    single = make(species=["Si"], dtype="float32").jacobian(atoms)
+    assert same_bits(soap.jacobian(atoms, out=single).to_dense(), soap.jacobian(atoms).to_dense())
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(3), [], "J"])
+def test_something_else_for_out_is_refused(wrong):
+    with pytest.raises(InputTypeError, match="out must be a Jacobian, got "):
+        make().jacobian(molecule("H2O"), out=wrong)
