@@ -187,12 +187,10 @@ def kernel_targets(limits: dict[str, Any]) -> Iterable[Target]:
     ):
         quantity = f"{name}, (8, 6), float64: share of the peak of multiply-adds"
         yield Target(quantity, bound, at_least=True, measured={"": double[f"{stage}_share"]}, percent=True)
-    of_ones = [limits["memset_of_ones"] / s["bandwidth"] for s in limits["spectrum"]]
     yield Target(
         "power spectrum written to DRAM / memset of its output",
         3.5,
         measured={f"Q = {s['n_functions']}:": limits["store_bandwidth"] / s["bandwidth"] for s in limits["spectrum"]},
-        note="memset of ones " + ", ".join(f"{ratio:.1f}" for ratio in of_ones),
     )
     quantity = "float32 / float64, whole expansion, (8, 6)"
     yield Target(quantity, 0.6, measured={"": single["expansion_ns"] / double["expansion_ns"]})

@@ -97,8 +97,8 @@ class DescriptorHandle {
   double table_error() const { return descriptor_.expansion().table_error(); }
   std::int64_t table_bytes() const { return descriptor_.expansion().table_bytes(); }
 
-  Array<T> transform(const StructuresHandle& structures, const CentersHandle& handle,
-                     std::optional<Array<T>> out, bool zeroed) const {
+  Array<T> transform(const StructuresHandle& structures, const CentersHandle& handle, std::optional<Array<T>> out,
+                     bool zeroed) const {
     const Centers centers = checked_centers(structures, handle);
     const std::int64_t n_rows = descriptor_.n_rows(structures.view(), centers);
     Array<T> features = out ? std::move(*out) : Array<T>({n_rows, n_features()});

@@ -49,7 +49,8 @@ std::vector<std::pair<int, int>> sizes() {
   }
   for (const int l_max : {3, 5, 7, 8, 10, 11, 12, 13, 14, 16, 30}) result.emplace_back(2 * vector, l_max);
   // With padding, and with one or two functions behind whole registers.
-  for (const int n_max : {1, 2, 3, vector + 1, lanes<T> - 1, lanes<T> + 1, lanes<T> + 2, lanes<T> + 3, 2 * lanes<T> + 1}) {
+  for (const int n_max :
+       {1, 2, 3, vector + 1, lanes<T> - 1, lanes<T> + 1, lanes<T> + 2, lanes<T> + 3, 2 * lanes<T> + 1}) {
     for (const int l_max : {0, 3, 6, 9, 14}) result.emplace_back(n_max, l_max);
   }
   return result;

@@ -114,7 +114,8 @@ std::optional<GradientStream<T>> no_stream(int, std::int64_t, const T*, T*) {
 /// its neighbors. evaluate(terms, channel, out) writes the derivative (3, width) for a pair vector;
 /// on_neighbor(channel, j, gradient) gets it once for every neighbor but the center itself, summed over its images;
 /// unless stream_of(channel, j, gradient, minus) is there to take it: the stream, which evaluate gets with the only
-/// image of a neighbor, also takes it off the center's own derivative, `minus`. on_channel(channel, own, voigt) gets the center's own, and that for strain (6, width) if asked for.
+/// image of a neighbor, also takes it off the center's own derivative, `minus`. on_channel(channel, own, voigt) gets
+/// the center's own, and that for strain (6, width) if asked for.
 template <typename T, typename Width, typename Evaluate, typename StreamOf, typename OnNeighbor, typename OnChannel>
 void differentiate_center(const DensityExpansion<T>& expansion, const Environment<T>& environment,
                           const PairBuffer& pairs, std::int64_t own_atom, bool with_strain,

@@ -135,8 +135,8 @@ std::vector<ImageGrid::Found> ImageGrid::find_images() const {
         const std::int64_t last_0 = last(0, line);
         for (image[0] = first(0, line); image[0] <= last_0; ++image[0]) {
           const bool home = (image[0] | image[1] | image[2]) == 0;
-          images.push_back({moved(0, image[0], line), centers_.image_shift(atom, image),
-                            static_cast<std::int32_t>(atom), home, 0});
+          images.push_back(
+              {moved(0, image[0], line), centers_.image_shift(atom, image), static_cast<std::int32_t>(atom), home, 0});
         }
       }
     }

@@ -168,7 +168,8 @@ class ImageGrid {
       const std::int64_t first_z = bins_[2].bin(point[2] - reach);
       const std::int64_t last_z = bins_[2].bin(point[2] + reach) + 1;
       const std::uint32_t* row = starts_.data() + (x * bins_[1].n_bins + first_y) * bins_[2].n_bins;
-      for (std::int64_t y = first_y; y <= last_y; ++y, row += bins_[2].n_bins) on_range(Range{row[first_z], row[last_z]});
+      for (std::int64_t y = first_y; y <= last_y; ++y, row += bins_[2].n_bins)
+        on_range(Range{row[first_z], row[last_z]});
     }
   }
 

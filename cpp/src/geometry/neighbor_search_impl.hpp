@@ -28,8 +28,8 @@ class NeighborSearch::Impl {
   const ImageGrid& grid() const { return grid_; }
 
   Center atom(std::int64_t index) const {
-    Center center{index, structure_.positions + 3 * index, grid_.home(index), of_neighbor_species(),
-                  0.0,   grid_.wrap(index)};
+    Center center{
+        index, structure_.positions + 3 * index, grid_.home(index), of_neighbor_species(), 0.0, grid_.wrap(index)};
     if (!cutoff_.of_species_pair.empty()) {
       center.of_species = cutoff_.of_species_pair.data() + structure_.species[index] * cutoff_.n_species;
     }

@@ -11,7 +11,7 @@
 namespace castile {
 namespace {
 
-constexpr double roundings = 128.0;             // unit roundings in a preselected distance: a generous bound
+constexpr double roundings = 128.0;  // unit roundings in a preselected distance: a generous bound
 
 /// The largest absolute coordinate. Throws std::invalid_argument for one that is not finite.
 double largest_coordinate(const double* positions, std::size_t n, const char* argument, const char* item) {

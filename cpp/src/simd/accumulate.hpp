@@ -166,8 +166,8 @@ struct AccumulateColumn {
 
 /// The last functions of a row, one or two, where a strip of vectors would be mostly padding.
 template <int K, typename T>
-void accumulate_columns(int l_max, const RadialTableView<T>& table, int first, const DensityTerms<T>& terms, bool begins,
-                        const T* factors, T* c, std::int64_t c_stride, T* scratch) {
+void accumulate_columns(int l_max, const RadialTableView<T>& table, int first, const DensityTerms<T>& terms,
+                        bool begins, const T* factors, T* c, std::int64_t c_stride, T* scratch) {
   constexpr int W = lanes<T>;
   constexpr int N = native_lanes<T>;
   constexpr int half = half_lanes<T>;
@@ -194,8 +194,8 @@ void accumulate_columns(int l_max, const RadialTableView<T>& table, int first, c
     for (int n = n_columns; n < width; ++n) c[lm * c_stride + first + n] = T(0);
   }
   for (int column = 0; column < n_columns; ++column) {
-    const AccumulateColumn<T, native_lanes<T>> kernel{n_blocks, terms.Y,          R[column], begins,
-                                                      factors,  c + first + column, c_stride,  n_lm(l_max)};
+    const AccumulateColumn<T, native_lanes<T>> kernel{n_blocks,           terms.Y,  R[column],  begins, factors,
+                                                      c + first + column, c_stride, n_lm(l_max)};
     for_degree_groups<max_accumulators>(kernel, l_max);
   }
 }

@@ -217,8 +217,8 @@ struct Kernels {
   void (*end_streams)();
 
   /// The way back from `spectrum`: W[l][n][n'] = weights[l] times, of unlike channels, √2 grad[l][n][n'], and its
-  /// transpose; of like ones grad[l] of (n, n') and (n', n) in either order, times √2 off and 2 on the diagonal. Rows of
-  /// n_padded; what pads them is left as it is.
+  /// transpose; of like ones grad[l] of (n, n') and (n', n) in either order, times √2 off and 2 on the diagonal. Rows
+  /// of n_padded; what pads them is left as it is.
   void (*unpack_spectrum)(int l_max, int n, int n_padded, bool like, const T* grad, const T* weights, T* W,
                           T* transposed);
 

@@ -20,11 +20,15 @@ namespace {
 
 template <typename T>
 constexpr Kernels<T> make_kernels() {
-  return {harmonics<T>,  harmonics_gradients<T>, weigh_neighbors<T>, radial<T>,
-          accumulate<T>, pair_gradients<T>,      small_product<T>,   bilinear_forms<T>,
-          spectrum<T>,   spectrum_jacobian<T>,   stream_products<T>, subtract<T>,
-          stream<T>,     end_streams,            unpack_spectrum<T>, bilinear_adjoint<T>,
-          gemm_nt<T>,    gemm_nt_workspace<T>};
+  return {harmonics<T>,       harmonics_gradients<T>,
+          weigh_neighbors<T>, radial<T>,
+          accumulate<T>,      pair_gradients<T>,
+          small_product<T>,   bilinear_forms<T>,
+          spectrum<T>,        spectrum_jacobian<T>,
+          stream_products<T>, subtract<T>,
+          stream<T>,          end_streams,
+          unpack_spectrum<T>, bilinear_adjoint<T>,
+          gemm_nt<T>,         gemm_nt_workspace<T>};
 }
 
 constexpr GeometryKernels kernels_of_geometry = {select_close, write_pairs};

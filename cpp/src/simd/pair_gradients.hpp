@@ -115,7 +115,7 @@ void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBl
       radial_transposed<6>(table, neighbors.row + first, weights, derivative_weights, R, dR);
     }
     for (int lane = 0; lane < W; lane += N) {
-      const ContractRadial<T, N> contract{grad_c,    g_stride,  R + lane,    dR + lane,
+      const ContractRadial<T, N> contract{grad_c,   g_stride,  R + lane,    dR + lane,
                                           g + lane, dg + lane, table.n_max, table.n_padded};
       for_degree_groups<max_accumulators / 2>(contract, l_max);
       const std::int64_t j = first + lane;

@@ -24,8 +24,8 @@ template <int N, int K, typename T>
   return sum;
 }
 
-/// Calls piece(Constant<size>, place in a table row, place among the functions [l][n]) for all functions, in pieces of N
-/// as far as possible, else of M.
+/// Calls piece(Constant<size>, place in a table row, place among the functions [l][n]) for all functions, in pieces of
+/// N as far as possible, else of M.
 template <int N, int M, typename T, typename Piece>
 [[gnu::always_inline]] inline void for_each_piece(const RadialTableView<T>& table, const Piece& piece) {
   // A single strip is in the same order as the functions.

@@ -83,8 +83,7 @@ class PairWriter {
     for (int m = 0; m < 4; ++m) {
       const PairImage& image = pairs_.images[slots[m]];
       if (j != nullptr) j[m] = pairs_.first_atom + image.id;
-      const __m128i shift =
-          _mm_add_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(image.shift)), wrap_);
+      const __m128i shift = _mm_add_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(image.shift)), wrap_);
       if (S != nullptr) _mm_storeu_si128(reinterpret_cast<__m128i*>(S + 3 * m), shift);
       const __m256d difference = _mm256_sub_pd(_mm256_loadu_pd(image.position), center_);
       const __m256d vector = _mm256_add_pd(difference, translation(image, shift));

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["DensityDescriptor", "sample_dtype"]
 
 _DENSE_BYTES = 1 << 26
-_PLAIN = frozenset((int, float, bool, str, type(None)))
+_CONSTANT = frozenset((int, float, bool, str, type(None), TabulatedBasis))
 
 _SAMPLE_DTYPE = np.dtype([("frame", np.int64), ("atom", np.int64), ("species", "U2")])
 _GROUPED_SAMPLE_DTYPE = np.dtype([*_SAMPLE_DTYPE.descr, ("group", np.int64)])
@@ -685,10 +685,10 @@ def _parameter_names(cls: type[Any]) -> tuple[str, ...]:
 
 
 def _plain_values(descriptor: Any, species: tuple[str, ...]) -> tuple[Any, ...] | None:
-    """Return all parameters with their types (1 is not True), or None if one is no number, string or None."""
+    """Return all parameters with their types (1 is not True), or None if one is of a kind that can change."""
     values = [getattr(descriptor, name) for name in _parameter_names(type(descriptor))]
     types = tuple(map(type, values))
-    return (type(descriptor), species, *values, *types) if _PLAIN.issuperset(types) else None
+    return (type(descriptor), species, *values, *types) if _CONSTANT.issuperset(types) else None
 
 
 def _core_rows(rows: Any, dtype: str) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ _QUANTITIES = {"g": "radial_functions", "R": "expansion_integrals"}
 
 
 class TabulatedBasis:
-    """Radial functions of one's own, for ``radial_basis``: a cubic spline through given values.
+    """Radial functions of one's own, for ``radial_basis``: a cubic spline through given values. Cannot be changed.
 
     Parameters
     ----------
@@ -60,6 +61,24 @@ class TabulatedBasis:
             )
         if not np.isfinite(self.values).all():
             raise InputError("values must be finite")
+        self._lock()
+
+    def _lock(self) -> None:
+        """Make the arrays constants, so that a descriptor knows its basis again without looking at all numbers."""
+        for array in (self.r, self.values):
+            array.flags.writeable = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__:
+            raise AttributeError(f"{name} of a TabulatedBasis cannot be changed; make another one")
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_hash"}  # no other process has it
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock()
 
     @classmethod
     def from_function(
@@ -96,6 +115,10 @@ class TabulatedBasis:
         return bool(same and np.array_equal(self.values, other.values))
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.quantity, self.r.tobytes(), self.values.tobytes()))
 
     def core_parameters(self, n_max: int, l_max: int) -> dict[str, Any]:
