@@ -184,8 +184,10 @@ def as_structure_arrays(frames: Any, first_frame: int = 0) -> StructureArrays:
         cell vectors that span no volume. The message names the frame and the atom.
     """
     atoms_list = as_frames(frames)
-    *copies, plainly_valid = _core.frame_arrays(atoms_list, first_frame, len(chemical_symbols))
-    arrays = StructureArrays(*copies, first_frame)
+    positions, numbers, cells, pbc, offsets, plainly_valid = _core.frame_arrays(
+        atoms_list, first_frame, len(chemical_symbols)
+    )
+    arrays = StructureArrays(positions, numbers, cells, pbc, offsets, first_frame)
     if not plainly_valid:
         _check_numbers(arrays)
         _check_finite(arrays)

@@ -680,15 +680,16 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
 
 
 @lru_cache
-def _parameter_names(cls: type[Any]) -> tuple[str, ...]:
+def _parameter_names(cls: Any) -> tuple[str, ...]:
     return tuple(name for name in cls._get_param_names() if name != "species")
 
 
 def _plain_values(descriptor: Any, species: tuple[str, ...]) -> tuple[Any, ...] | None:
     """Return all parameters with their types (1 is not True), or None if one is of a kind that can change."""
-    values = [getattr(descriptor, name) for name in _parameter_names(type(descriptor))]
+    cls: Any = type(descriptor)
+    values = [getattr(descriptor, name) for name in _parameter_names(cls)]
     types = tuple(map(type, values))
-    return (type(descriptor), species, *values, *types) if _CONSTANT.issuperset(types) else None
+    return (cls, species, *values, *types) if _CONSTANT.issuperset(types) else None
 
 
 def _core_rows(rows: Any, dtype: str) -> tuple[Any, ...]:
