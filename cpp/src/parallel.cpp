@@ -17,9 +17,6 @@ namespace {
 std::atomic<int> process_threads{0};
 thread_local int local_threads = 0;
 
-// Of all loops that run at this moment, whichever threads of the process started them.
-std::atomic<int> threads_at_work{0};
-
 // True in a forked child: the threads of the OpenMP pool, whoever used it, did not survive the fork, and the runtime
 // would wait for them for ever.
 std::atomic<bool> forked{false};
@@ -98,30 +95,6 @@ class Loop {
   std::exception_ptr error_;
 };
 
-/// The threads of one loop, counted as at work until the end of the scope. Unless the user said how many, a loop takes
-/// what other loops leave of the CPUs, and always the thread that started it: workers of other libraries that are
-/// threads then share the CPUs, instead of taking all of them each.
-class ThreadShare {
- public:
-  explicit ThreadShare(std::int64_t n_items) {
-    const int most = num_threads();
-    const bool shares = local_threads <= 0 && process_threads.load() <= 0;
-    int others = threads_at_work.load();
-    do {
-      const int left = shares ? std::max(1, most - others) : most;
-      n_threads_ = static_cast<int>(std::min<std::int64_t>(left, std::max<std::int64_t>(n_items, 1)));
-    } while (!threads_at_work.compare_exchange_weak(others, others + n_threads_));
-  }
-  ~ThreadShare() { threads_at_work -= n_threads_; }
-  ThreadShare(const ThreadShare&) = delete;
-  ThreadShare& operator=(const ThreadShare&) = delete;
-
-  int n_threads() const { return n_threads_; }
-
- private:
-  int n_threads_;
-};
-
 }  // namespace
 
 int num_threads() {
@@ -155,12 +128,12 @@ void interruption_point() {
 
 void parallel_for(std::int64_t n_items, const std::function<std::function<void(std::int64_t)>()>& make_worker) {
   Loop loop(n_items, make_worker);
-  const ThreadShare share(n_items);
-  if (share.n_threads() <= 1) {
+  const int n_threads = static_cast<int>(std::min<std::int64_t>(num_threads(), n_items));
+  if (n_threads <= 1) {
     loop.run(true);
   } else {
 #ifdef _OPENMP
-#pragma omp parallel num_threads(share.n_threads())
+#pragma omp parallel num_threads(n_threads)
     loop.run(omp_get_thread_num() == 0);
 #endif
   }

@@ -12,8 +12,7 @@ class Interrupted : public std::exception {
   const char* what() const noexcept override { return "interrupted"; }
 };
 
-/// Threads that the next parallel loop started from this thread will use, if no other loop runs: of the default number
-/// it takes what those leave, at least its own thread.
+/// Threads that the next parallel loop started from this thread will use.
 int num_threads();
 
 /// Sets the process-wide number of threads; 0 restores the default (the CPUs this process may use).
