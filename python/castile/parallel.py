@@ -22,7 +22,7 @@ def _checked(n: int) -> int:
 
 
 def num_threads() -> int:
-    """Return the number of threads that the next call from this thread will use.
+    """Return the number of threads that the next call from this thread will use, if it is the only one then.
 
     Examples
     --------
@@ -36,6 +36,9 @@ def num_threads() -> int:
 
 def set_num_threads(n: int | None) -> None:
     """Set the number of threads of the whole process.
+
+    Calls that several Python threads make at once share them in equal parts, rounded up: two of them take two
+    threads each of four. Results do not depend on that.
 
     Parameters
     ----------
@@ -53,7 +56,7 @@ def set_num_threads(n: int | None) -> None:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Use ``n`` threads inside a ``with`` block, for calls from this Python thread only.
+    """Use ``n`` threads inside a ``with`` block, for calls from this Python thread only, which share with no other.
 
     Parameters
     ----------

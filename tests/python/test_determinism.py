@@ -1,44 +1,16 @@
-"""The same bits for any number of threads and any batching; nearly the same for every instruction set."""
-
-import json
-import os
-import subprocess
-import sys
+"""The same bits for any number of threads and any batching."""
 
 import numpy as np
 import pytest
 from ase import Atoms
-from checks import assert_close, same_bits
+from checks import same_bits
 from named_structures import STRUCTURES, several_frames
 
 import castile
-from castile import _core
 from castile.descriptors import DESCRIPTORS, _input
 
 AVERAGES = ["off", "inner", "outer"]
 SPECIES = ["H", "C", "N", "O", "Mg", "Si", "S", "Cu", "Zn", "Mo"]
-SCRIPT = """
-import sys
-import numpy as np
-import castile
-from castile.descriptors import DESCRIPTORS
-from ase import Atoms
-rng = np.random.default_rng(0)
-atoms = Atoms("CuZnCuCuZn", positions=rng.random((5, 3)) * 4, cell=np.eye(3) * 4.2 + rng.random((3, 3)), pbc=True)
-results = {}
-for cls in DESCRIPTORS:
-    for dtype in ("float64", "float32"):
-        descriptor = cls(cutoff=4.0, dtype=dtype, normalize=True).fit(atoms)
-        X = descriptor.transform(atoms)
-        g = descriptor.vjp(atoms, np.cos(np.arange(X.size)).reshape(X.shape))
-        J = descriptor.jacobian(atoms)
-        t = descriptor.jvp(atoms, np.cos(np.arange(15.0)).reshape(5, 3), np.eye(3)[None])
-        parts = dict(X=X, positions=g.positions, strain=g.strain, J=J.to_dense(), J_strain=J.strain, t=t)
-        results |= {f"{cls.__name__} {dtype} {name}": value for name, value in parts.items()}
-        if castile._core.instruction_set() != sys.argv[2]:
-            raise SystemExit("another instruction set was used")
-np.savez(sys.argv[1], **results)
-"""
 
 
 def crystal(n=3):
@@ -162,49 +134,3 @@ def test_rows_do_not_depend_on_the_other_centers(cls):
 def test_equal_calls_give_equal_bits():
     frames = all_frames()
     assert_same_bits(everything(castile.SOAP, frames), everything(castile.SOAP, frames))
-
-
-def run_with_instruction_set(name, *arguments, script=SCRIPT):
-    environment = {**os.environ, "CASTILE_SIMD": name, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def test_instruction_sets_agree_to_rounding(tmp_path):
-    results = {}
-    for name in _core.instruction_sets_built():
-        path = tmp_path / f"{name}.npz"
-        run = run_with_instruction_set(name, str(path), name)
-        if "on this processor has only" in run.stderr:
-            continue
-        assert run.returncode == 0, run.stderr
-        results[name] = np.load(path)
-    assert "baseline" in results
-    expected = results.pop("baseline")
-    for result in results.values():
-        for key in expected.files:
-            assert_close(result[key], expected[key], 1e-12 if "float64" in key else 1e-5, what=key)
-
-
-def test_a_wrong_instruction_set_is_named_in_the_error():
-    script = """
-import json
-try:
-    import castile
-    from ase import Atoms
-    castile.SOAP(species=["H"]).transform(Atoms("H"))
-except Exception as error:
-    print(json.dumps([isinstance(error, ValueError), str(error)]))
-"""
-    run = run_with_instruction_set("pentium", script=script)
-    assert run.returncode == 0, run.stderr
-    is_value_error, message = json.loads(run.stdout)
-    assert is_value_error
-    assert "CASTILE_SIMD is 'pentium'" in message
-    assert "baseline" in message
