@@ -29,8 +29,9 @@ inline Quad square_root(Quad x) {
 
 /// Γ(k/2) for k >= 1.
 inline Quad gamma_of_half_integer(int k) {
-  const Quad root_of_pi = square_root(static_cast<Quad>(3.14159265358979323846264338327950288L) +
-                                      static_cast<Quad>(-5.0165576126683320234e-20L));
+  // In two parts, the first a double: one number would have other digits with every kind of long double.
+  const Quad root_of_pi = square_root(static_cast<Quad>(3.141592653589793115997963468544185161590576171875L) +
+                                      static_cast<Quad>(1.22464679914735317722606593227500106e-16L));
   Quad value = k % 2 == 0 ? Quad(1) : root_of_pi;
   for (int j = k % 2 == 0 ? 2 : 1; j < k; j += 2) value *= static_cast<Quad>(j) / 2;
   return value;
