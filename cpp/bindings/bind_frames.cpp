@@ -38,10 +38,11 @@ struct FrameArrays {
     numbers = as_array<std::int64_t>(arrays[names.numbers], "numbers", frame);
     cell = as_array<double>(atoms.attr(names.cell).attr(names.array), "cell", frame);
     pbc = as_array<bool>(atoms.attr(names.pbc), "pbc", frame);
-    check_shape(positions, "positions", {-1, 3});
-    check_shape(numbers, "numbers", {positions.shape(0)});
-    check_shape(cell, "cell", {3, 3});
-    check_shape(pbc, "pbc", {3});
+    const std::string of_frame = " of frame " + std::to_string(frame);
+    check_shape(positions, ("positions" + of_frame).c_str(), {-1, 3});
+    check_shape(numbers, ("numbers" + of_frame).c_str(), {positions.shape(0)});
+    check_shape(cell, ("cell" + of_frame).c_str(), {3, 3});
+    check_shape(pbc, ("pbc" + of_frame).c_str(), {3});
   }
   std::int64_t n_atoms() const { return positions.shape(0); }
 

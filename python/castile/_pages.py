@@ -6,6 +6,8 @@ import math
 import mmap
 import os
 import weakref
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ _HUGE_PAGE = 2 * 1024 * 1024
 # What is smaller the C library keeps for its next request.
 _SMALLEST = 32 * 1024 * 1024
 _LARGEST_KEPT = 2 * 1024 * 1024 * 1024
+# By their ids: arrays cannot be hashed.
+_handed_out: weakref.WeakValueDictionary[int, Bytes] = weakref.WeakValueDictionary()
 _HAS_PAGES = hasattr(mmap, "MADV_HUGEPAGE") and hasattr(mmap, "MADV_FREE")
 
 
@@ -30,25 +34,30 @@ def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> tuple[npt.NDArray
     if n_bytes < _SMALLEST_ALIGNED:
         return np.empty(shape, dtype), False
     if n_bytes < _SMALLEST or not _HAS_PAGES:
-        return _carve(np.empty(n_bytes + _CACHE_LINE, dtype=np.uint8), shape, dtype), False
+        memory, fresh = np.empty(n_bytes + _CACHE_LINE, dtype=np.uint8), False
+        _handed_out[id(memory)] = memory
+        return _carve(memory, shape, dtype), fresh
     pages, fresh = _kept.take(n_bytes + _CACHE_LINE)
     memory = np.frombuffer(pages, dtype=np.uint8)
+    _handed_out[id(memory)] = memory
     # Views of the array keep `memory` alive, so that this runs when the last of them is gone.
     weakref.finalize(memory, _kept.give_back, pages).atexit = False
     return _carve(memory, shape, dtype), fresh
 
 
-def array_in(memory: Bytes, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any] | None:
-    """Return an array in memory that was used before, or None if that is too small."""
-    return None if memory.size < _n_bytes(shape, dtype) + _CACHE_LINE else _carve(memory, shape, dtype)
+def array_in(used: list[Bytes], shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any] | None:
+    """Return an array in the smallest memory that is large enough, which is taken off the list; None if there is none."""
+    n_bytes = _n_bytes(shape, dtype) + _CACHE_LINE
+    fitting = [index for index, memory in enumerate(used) if memory.size >= n_bytes]
+    if not fitting:
+        return None
+    return _carve(used.pop(min(fitting, key=lambda index: used[index].size)), shape, dtype)
 
 
-def memory_of(array: npt.NDArray[Any]) -> Bytes | None:
-    """Return all the memory behind an array that :func:`new_array` made, or None for another."""
-    memory = array.base
-    if isinstance(memory, np.ndarray) and memory.dtype == np.uint8 and memory.ndim == 1 and memory.flags.writeable:
-        return memory
-    return None
+def memory_of(arrays: Iterable[npt.NDArray[Any]]) -> list[Bytes]:
+    """Return all the memory behind arrays that :func:`new_array` made, each once; none for arrays of others."""
+    found = {id(array.base): array.base for array in arrays}
+    return [memory for key, memory in found.items() if memory is not None and _handed_out.get(key) is memory]
 
 
 def _n_bytes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
@@ -80,19 +89,34 @@ class _KeptPages:
             except ValueError:  # another thread was faster
                 continue
             return kept, False
-        size = (n_bytes + _HUGE_PAGE - 1) // _HUGE_PAGE * _HUGE_PAGE
-        fresh = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        fresh.madvise(mmap.MADV_HUGEPAGE)
-        return fresh, True
+        return self._fresh((n_bytes + _HUGE_PAGE - 1) // _HUGE_PAGE * _HUGE_PAGE), True
+
+    def _fresh(self, size: int) -> mmap.mmap:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        try:
+            pages = mmap.mmap(-1, size, flags=flags)
+        except OSError:  # perhaps a limit that the kept pages use up
+            self.forget()
+            try:
+                pages = mmap.mmap(-1, size, flags=flags)
+            except OSError as error:
+                raise MemoryError(f"the system has no {size} bytes for a result") from error
+        with suppress(OSError):  # built without huge pages
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        return pages
 
     def give_back(self, pages: mmap.mmap) -> None:
         """Keep pages, and let go of the oldest if these are too many."""
         if len(pages) > _LARGEST_KEPT:
             return
-        pages.madvise(mmap.MADV_FREE)
+        try:
+            pages.madvise(mmap.MADV_FREE)
+        except OSError:  # such as pages that the user locked; without the list they go at once
+            return
         self._pages.append(pages)
         while sum(map(len, self._pages)) > _LARGEST_KEPT:
-            self._pages.pop(0)
+            with suppress(IndexError):  # another thread took the last
+                self._pages.pop(0)
 
     def forget(self) -> None:
         """Give all to the system."""

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -482,7 +483,7 @@ void check_streamed_products(const Kernels<T>& kernels, int l_max, int n, castil
         const auto written = static_cast<std::size_t>(1 + axis * written_stride + k);
         const auto bound = 20 * static_cast<long double>(epsilon<T>);
         CHECK(std::abs(static_cast<long double>(streamed[at]) - expected[written]) < bound);
-        CHECK(std::abs(streamed[at] - out[written]) < bound);
+        CHECK(streamed[at] == out[written]);
         CHECK(minus[at - static_cast<std::size_t>(start)] == T(1) - streamed[at]);
       }
     }
@@ -615,4 +616,48 @@ TEST_CASE_TEMPLATE("rows are subtracted and streamed, wherever they start", T, d
       }
     }
   });
+}
+
+TEST_CASE("pairs are written with the same bits as one by one, and nothing behind them") {
+  using castile::simd::PairImage;
+  castile::AlignedVector<PairImage> images(20);
+  const auto values = numbers<double>(6 * 20, 81);
+  for (std::size_t k = 0; k < images.size(); ++k) {
+    PairImage& image = images[k];
+    image.id = static_cast<std::int32_t>(7 * k % 11);
+    for (std::size_t m = 0; m < 3; ++m) {
+      image.position[m] = values[6 * k + m];
+      image.translation[m] = values[6 * k + 3 + m];
+      image.shift[m] = static_cast<std::int32_t>(k % (m + 2)) - 1;
+    }
+  }
+  const double center[3] = {0.3, -0.2, 0.7};
+  const double cell[9] = {3.1, 0.2, -0.1, 0.4, 2.9, 0.3, -0.5, 0.1, 3.3};
+  const std::vector<std::uint32_t> slots = {3, 19, 0, 7, 7, 12, 5, 1, 18};
+  struct Written {
+    std::vector<std::int64_t> j = std::vector<std::int64_t>(13, -7);
+    std::vector<std::int32_t> S = std::vector<std::int32_t>(39, -7);
+    std::vector<double> D = std::vector<double>(39, -7.0);
+    std::vector<double> d = std::vector<double>(13, -7.0);
+  };
+  for (const auto& wrap : {std::array<std::int32_t, 3>{0, 0, 0}, std::array<std::int32_t, 3>{1, 0, -2}}) {
+    for (std::int64_t n = 0; n <= 9; ++n) {
+      for (int wanted = 0; wanted < 16; ++wanted) {
+        const auto write = [&](auto kernel) {
+          Written to;
+          kernel({images.data(), slots.data(), n, center, wrap.data(), cell, 100, wanted & 1 ? to.j.data() : nullptr,
+                  wanted & 2 ? to.S.data() : nullptr, wanted & 4 ? to.D.data() : nullptr,
+                  wanted & 8 ? to.d.data() : nullptr});
+          return to;
+        };
+        const Written found = write(castile::simd::geometry_kernels().write_pairs);
+        const Written expected = write(castile::simd::write_pairs_one_by_one);
+        CHECK(found.j == expected.j);
+        CHECK(found.S == expected.S);
+        CHECK(found.D == expected.D);
+        CHECK(found.d == expected.d);
+        CHECK(std::count(found.d.begin(), found.d.end(), -7.0) == 13 - (wanted & 8 ? n : 0));
+      }
+    }
+  }
 }

@@ -1,6 +1,9 @@
 """Results too large for the caches, and the memory that they are in."""
 
 import gc
+import mmap
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from checks import same_bits
 
 import castile
 from castile import _pages
-from castile.errors import InputTypeError
+from castile.errors import InputTypeError, MemoryLimitError
 
 pytestmark = pytest.mark.skipif(not _pages._HAS_PAGES, reason="this system has no huge pages that can be freed lazily")
 
@@ -154,6 +157,93 @@ def test_memory_that_is_too_small_is_left_and_larger_memory_is_kept_whole():
     back = soap.jacobian(large, out=soap.jacobian(small, out=found))
     assert {values.ctypes.data for values in values_of(back)} == places
     assert same_bits(back.to_dense(), soap.jacobian(large).to_dense())
+
+
+def ionic(seed=0):
+    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True) * (2, 2, 1)
+    atoms.symbols[::5] = "K"
+    atoms.rattle(0.1, seed=seed)
+    return atoms
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("n_max", "dtype"), [(4, "float64"), (8, "float64"), (12, "float64"), (8, "float32"), (5, "float64")])
+def test_where_a_jacobian_goes_does_not_change_its_bits(n_max, dtype, sparse):
+    soap = make(species=["Na", "Cl", "K"], n_max=n_max, l_max=3, dtype=dtype, sparse=sparse)
+    atoms = ionic()
+    with_strain = soap.jacobian(atoms)
+    without = soap.jacobian(atoms, strain=False)
+    assert all(same_bits(a.values, b.values) for a, b in zip(without.groups, with_strain.groups, strict=True))
+    # Small results lie where the C library puts them, on no line of the caches.
+    few = [soap.jacobian(atoms, centers=[k], strain=False).to_dense()[0] for k in (0, 3, 5)]
+    dense = without.to_dense()
+    assert all(same_bits(own, dense[k]) for own, k in zip(few, (0, 3, 5), strict=True))
+    gradient = soap.vjp(atoms, np.ones_like(soap.transform(atoms).toarray() if sparse else soap.transform(atoms)))
+    assert np.allclose(dense.sum((0, 3)), gradient.positions, atol=1e-3 if dtype == "float32" else 1e-9)
+
+
+def test_groups_that_share_memory_are_not_written_twice():
+    soap = make(species=["Si"], n_max=6, l_max=4)
+    atoms = crystal()
+    J = soap.jacobian(atoms)
+    (group,) = J.groups
+    halves = [
+        castile.descriptors.jacobian.JacobianGroup(group.species, group.columns, *(part[own] for part in parts))
+        for own in (slice(0, 500), slice(500, None))
+        for parts in [(group.values, group.row, group.frame, group.atom)]
+    ]
+    expected = J.to_dense().copy()
+    found = soap.jacobian(atoms, out=replace(J, groups=halves))
+    assert same_bits(found.to_dense(), expected)
+    arena = np.zeros(found.groups[0].values.nbytes + 64, dtype=np.uint8)
+    foreign = arena[: found.groups[0].values.nbytes].view(float).reshape(found.groups[0].values.shape)
+    soap.jacobian(atoms, out=replace(J, groups=[replace(group, values=foreign)]))
+    assert not arena.any()
+
+
+def test_memory_that_cannot_be_used_again_counts_in_full(monkeypatch):
+    soap = make(species=["Si"], n_max=8, l_max=6)
+    atoms = crystal()
+    J = pickle.loads(pickle.dumps(soap.jacobian(atoms)))
+    monkeypatch.setattr(castile._memory, "_ALWAYS_FITS", 0)
+    monkeypatch.setattr(castile._memory._core, "available_memory", lambda: J.nbytes / 2)
+    with pytest.raises(MemoryLimitError, match="the Jacobian would take"):
+        soap.jacobian(atoms, out=J)
+
+
+@pytest.mark.parametrize("advice", ["MADV_HUGEPAGE", "MADV_FREE"])
+def test_systems_that_refuse_advice_still_give_memory(kept, monkeypatch, advice):
+    class Refusing(mmap.mmap):
+        def madvise(self, option, *rest):
+            if option == getattr(mmap, advice):
+                raise OSError(22, "Invalid argument")
+            return super().madvise(option, *rest)
+
+    monkeypatch.setattr(_pages.mmap, "mmap", Refusing)
+    array, _ = _pages.new_array((300, 1000), np.float64)
+    assert not array.any()
+    del array
+    gc.collect()
+    assert len(kept._pages) == (advice == "MADV_HUGEPAGE")
+
+
+def test_a_limit_that_kept_pages_use_up_lets_them_go(kept, monkeypatch):
+    _pages.new_array((1 << 20,), np.uint8)
+    assert len(kept._pages) == 1
+    make_pages, calls = mmap.mmap, []
+
+    def limited(*arguments, **options):
+        calls.append(len(kept._pages))
+        if len(calls) != 2:
+            raise OSError(12, "Cannot allocate memory")
+        return make_pages(*arguments, **options)
+
+    monkeypatch.setattr(_pages.mmap, "mmap", limited)
+    _, fresh = _pages.new_array((1 << 23,), np.uint8)
+    assert fresh
+    assert calls == [1, 0]
+    with pytest.raises(MemoryError, match="no .* bytes for a result"):
+        _pages.new_array((1 << 26,), np.uint8)
 
 
 def test_points_and_other_types_go_with_out():

@@ -35,6 +35,9 @@ struct UnsetAllocator : std::allocator<T> {
   struct rebind {
     using other = UnsetAllocator<U>;
   };
+  UnsetAllocator() = default;
+  template <typename U>
+  UnsetAllocator(const UnsetAllocator<U>&) noexcept {}
   template <typename U>
   void construct(U* p) {
     ::new (static_cast<void*>(p)) U;

@@ -153,16 +153,19 @@ void DensityDescriptor<T>::transform(const Structures& structures, const Centers
   };
   if (!averages()) {
     const bool streams = batch.n_rows() * size * std::int64_t{sizeof(T)} >= smallest_stream;
-    batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
-      worker.expand(batch, block.frame, center);
-      T* row = features + center * size;
-      if (!streams || (!zeroed && worker.c().n_channels() < head_->n_channels())) {
-        head_->forward(worker.c(), row, worker.head_scratch);
-        finish(row);
-        return;
+    batch.for_each_block(0, batch.n_blocks(), [&](Worker& worker, std::int64_t index) {
+      const CenterBlock& block = batch.blocks()[static_cast<std::size_t>(index)];
+      for (std::int64_t center = block.first; center < block.last; ++center) {
+        worker.expand(batch, block.frame, center);
+        T* row = features + center * size;
+        if (streams && (zeroed || worker.c().n_channels() == head_->n_channels())) {
+          stream_row(worker, row);
+        } else {
+          head_->forward(worker.c(), row, worker.head_scratch);
+          finish(row);
+        }
       }
-      stream_row(worker, row);
-      if (center + 1 == block.last) simd::kernels<T>().end_streams();
+      if (streams) simd::kernels<T>().end_streams();
     });
     return;
   }

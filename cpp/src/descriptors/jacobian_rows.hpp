@@ -211,6 +211,7 @@ class DensityDescriptor<T>::JacobianRows {
         [&](const PairTerms<T>& terms, int channel, T* out, GradientStream<T>* stream) {
           worker.head_scratch.gradient_stream = stream;
           head.pair_jacobian(worker.c(), terms, touched(worker, channel, buffers), worker.head_scratch, out);
+          worker.head_scratch.gradient_stream = nullptr;
         },
         stream_of, on_neighbor, on_channel);
   }

@@ -100,6 +100,7 @@ void NeighborSearch::Impl::append_pairs(const Center& center, PairBuffer& pairs)
   std::array<std::uint32_t, Hits::capacity> slots;
   grid_.visit(center.index, [&](const Hits& hits) {
     const std::uint32_t n = select_pairs(center, false, false, hits, slots.data());
+    if (n == 0) return;
     const std::size_t first = pairs.j.size();
     pairs.j.resize(first + n);
     pairs.D.resize(first + n);

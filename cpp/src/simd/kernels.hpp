@@ -232,13 +232,18 @@ struct Kernels {
   std::int64_t (*gemm_nt_workspace)(std::int64_t n, std::int64_t m);
 };
 
+/// Whether rows of n numbers are one to four whole pieces of 32 bytes.
+template <typename T>
+constexpr bool has_whole_rows(int n) {
+  constexpr int piece = static_cast<int>(32 / sizeof(T));
+  return n % piece == 0 && n / piece <= 4;
+}
+
 /// Whether stream_products takes results there.
 template <typename T>
 bool can_stream_products(int n, const SpectrumPair<T>& pair, const T* out) {
-  constexpr std::uintptr_t piece = 32;
-  const auto whole = [](std::uintptr_t bytes) { return bytes % piece == 0; };
-  return n <= static_cast<int>(4 * piece / sizeof(T)) && whole(static_cast<std::uintptr_t>(n) * sizeof(T)) &&
-         whole(static_cast<std::uintptr_t>(pair.axis_stride) * sizeof(T)) &&
+  const auto whole = [](std::uintptr_t bytes) { return bytes % 32 == 0; };
+  return has_whole_rows<T>(n) && whole(static_cast<std::uintptr_t>(pair.axis_stride) * sizeof(T)) &&
          whole(reinterpret_cast<std::uintptr_t>(out));
 }
 

@@ -221,10 +221,11 @@ void unpack_like_eight(const T* grad, T weight, T* W) {
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
     // Row i starts at the diagonal; before it lie entries of the rows above.
-    V scale{};
+    V row = factor * load<8>(grad + 8 * i - i * (i - 1) / 2 - i);
+    row[i] = weight * grad[8 * i - i * (i - 1) / 2];
 #pragma GCC unroll 8
-    for (int k = i; k < 8; ++k) scale[k] = k == i ? weight : factor;
-    rows[i] = scale * load<8>(grad + 8 * i - i * (i - 1) / 2 - i);
+    for (int k = 0; k < i; ++k) row[k] = T(0);
+    rows[i] = row;
   }
   transpose_eight<T>(rows, columns);
 #pragma GCC unroll 8

@@ -135,9 +135,10 @@ void pair_products_by_entries(int l_max, int n, const SpectrumPair<T>& pair, con
   }
 }
 
-/// Blocks of unlike channels, one row of `strips` vectors after the other, straight from the registers.
-template <typename T, int N, int strips, bool left, bool right>
-void stream_products_of(int l_max, const SpectrumPair<T>& pair, const T* weights, T* out) {
+/// Blocks of unlike channels whose rows are `strips` whole vectors, straight from the registers. Streams or not, the
+/// same operations in the same order: bits must not depend on where the result goes.
+template <typename T, int N, int strips, bool left, bool right, bool streams>
+void whole_row_products(int l_max, const SpectrumPair<T>& pair, const T* weights, T* out) {
   using V = Vector<T, N>;
   constexpr int n = N * strips;
   constexpr T sqrt2 = static_cast<T>(1.41421356237309504880);
@@ -170,49 +171,60 @@ void stream_products_of(int l_max, const SpectrumPair<T>& pair, const T* weights
           if constexpr (left) sum = dR[k] * uU[strip] + R[k] * V_column[strip];
           if constexpr (right) sum += pair.left[U + k] * udR[strip] + pair.left[gradient + k] * R_column[strip];
           const std::int64_t entry = first + k * n + strip * N;
-          stream_store<N>(out + entry, sum);
-          store<N>(pair.minus + entry, V(load<N>(pair.minus + entry) - sum));
+          if constexpr (streams) {
+            stream_store<N>(out + entry, sum);
+            store<N>(pair.minus + entry, V(load<N>(pair.minus + entry) - sum));
+          } else {
+            store<N>(out + entry, sum);
+          }
         }
       }
     }
   }
 }
 
-template <typename T, int N, int strips>
-void stream_products_strips(int l_max, const SpectrumPair<T>& pair, const T* weights, T* out) {
+template <typename T, int N, int strips, bool streams>
+void whole_row_products_of(int l_max, const SpectrumPair<T>& pair, const T* weights, T* out) {
   if (pair.right_weight == T(0)) {
-    stream_products_of<T, N, strips, true, false>(l_max, pair, weights, out);
+    whole_row_products<T, N, strips, true, false, streams>(l_max, pair, weights, out);
   } else if (pair.left_weight == T(0)) {
-    stream_products_of<T, N, strips, false, true>(l_max, pair, weights, out);
+    whole_row_products<T, N, strips, false, true, streams>(l_max, pair, weights, out);
   } else {
-    stream_products_of<T, N, strips, true, true>(l_max, pair, weights, out);
+    whole_row_products<T, N, strips, true, true, streams>(l_max, pair, weights, out);
+  }
+}
+
+template <typename T, bool streams>
+void unlike_products(int l_max, int n, const SpectrumPair<T>& pair, const T* weights, T* out) {
+  constexpr int piece = static_cast<int>(32 / sizeof(T));
+  constexpr int two = static_cast<int>(register_bytes >= 64 ? 2 : 1);  // pieces that a register holds
+  switch (n / piece) {
+    case 1:
+      whole_row_products_of<T, piece, 1, streams>(l_max, pair, weights, out);
+      break;
+    case 2:
+      whole_row_products_of<T, two * piece, 2 / two, streams>(l_max, pair, weights, out);
+      break;
+    case 3:
+      whole_row_products_of<T, piece, 3, streams>(l_max, pair, weights, out);
+      break;
+    default:
+      whole_row_products_of<T, two * piece, 4 / two, streams>(l_max, pair, weights, out);
   }
 }
 
 template <typename T>
 void stream_products(int l_max, int n, const SpectrumPair<T>& pair, const T* weights, T* out) {
-  constexpr int piece = static_cast<int>(32 / sizeof(T));
-  constexpr int two = static_cast<int>(register_bytes >= 64 ? 2 : 1);  // pieces that a register holds
-  switch (n / piece) {
-    case 1:
-      stream_products_strips<T, piece, 1>(l_max, pair, weights, out);
-      break;
-    case 2:
-      stream_products_strips<T, two * piece, 2 / two>(l_max, pair, weights, out);
-      break;
-    case 3:
-      stream_products_strips<T, piece, 3>(l_max, pair, weights, out);
-      break;
-    default:
-      stream_products_strips<T, two * piece, 4 / two>(l_max, pair, weights, out);
-  }
+  unlike_products<T, true>(l_max, n, pair, weights, out);
   end_kernel();
 }
 
 template <typename T>
 void spectrum_jacobian(int l_max, int n, bool like, const SpectrumPair<T>& pair, const T* weights, T* out) {
   constexpr int N = static_cast<int>(32 / sizeof(T));
-  if (n == 8) {
+  if (!like && has_whole_rows<T>(n)) {
+    unlike_products<T, false>(l_max, n, pair, weights, out);
+  } else if (n == 8) {
     (like ? pair_products_of<T, N, true, 8> : pair_products_of<T, N, false, 8>)(l_max, n, pair, weights, out);
   } else if (n == 6) {
     (like ? pair_products_of<T, 4, true, 6> : pair_products_of<T, 4, false, 6>)(l_max, n, pair, weights, out);

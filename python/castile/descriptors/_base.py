@@ -551,13 +551,12 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         """
         if out is not None and not isinstance(out, Jacobian):
             raise InputTypeError(f"out must be a Jacobian, got {type(out).__name__}")
-        at_hand = 0 if out is None else out.nbytes
 
-        def require(estimate: MemoryEstimate) -> None:
+        def require(estimate: MemoryEstimate, reused: int) -> None:
             remedy = "use vjp or jvp, which never form it, choose centers, or set strain=False"
-            require_memory(estimate.total - at_hand, "the Jacobian", remedy)
+            require_memory(estimate.total - reused, "the Jacobian", remedy)
 
-        return self._jacobian_builder(frames, centers, groups, strain, require).build(progress, out)
+        return self._jacobian_builder(frames, centers, groups, strain, require, out).build(progress)
 
     def estimate_memory(
         self, frames: Any, centers: Any = None, *, groups: Any = None, strain: bool = True
@@ -576,12 +575,18 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         return self._jacobian_builder(frames, centers, groups, strain, None).estimate()
 
     def _jacobian_builder(
-        self, frames: Any, centers: Any, groups: Any, strain: bool, check: Callable[[MemoryEstimate], None] | None
+        self,
+        frames: Any,
+        centers: Any,
+        groups: Any,
+        strain: bool,
+        check: Callable[[MemoryEstimate, int], None] | None,
+        out: Jacobian | None = None,
     ) -> JacobianBuilder:
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
         strain = _checks.flag("strain", strain)
-        return JacobianBuilder(core, given, self.dtype, strain=strain, sparse=self.sparse, check=check)
+        return JacobianBuilder(core, given, self.dtype, strain=strain, sparse=self.sparse, check=check, out=out)
 
     # ------------------------------------------------------------------ the radial functions
 
@@ -685,8 +690,13 @@ def _parameter_names(cls: Any) -> tuple[str, ...]:
 
 
 def _plain_values(descriptor: Any, species: tuple[str, ...]) -> tuple[Any, ...] | None:
-    """Return all parameters with their types (1 is not True), or None if one is of a kind that can change."""
+    """Return all parameters with their types (1 is not True), or None if one is of a kind that can change.
+
+    Also None for classes of others, whose results may depend on more than their parameters.
+    """
     cls: Any = type(descriptor)
+    if not cls.__module__.startswith("castile."):
+        return None
     values = [getattr(descriptor, name) for name in _parameter_names(cls)]
     types = tuple(map(type, values))
     return (cls, species, *values, *types) if _CONSTANT.issuperset(types) else None

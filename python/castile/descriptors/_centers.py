@@ -80,7 +80,7 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
         True if the user gave one Atoms instead of a sequence.
     """
     if centers is None:
-        atoms = np.arange(structures.n_atoms)
+        atoms = np.arange(structures.n_atoms, dtype=np.int64)
         if structures.n_frames > 1:
             atoms -= np.repeat(structures.atom_offsets[:-1], np.diff(structures.atom_offsets))
         return Centers(atoms, structures.atom_offsets)

@@ -16,6 +16,7 @@ __all__ = ["core_descriptor", "remembered_descriptor"]
 
 _MOST_BYTES = 1 << 28
 _MOST_ENTRIES = 64
+_MOST_NAMES = 4 * _MOST_ENTRIES
 
 
 class _Cache:
@@ -23,7 +24,7 @@ class _Cache:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
-        self._names: dict[Hashable, Any] = {}
+        self._names: dict[Hashable, Hashable] = {}  # keys of entries, which may be gone
         self._make_lock()
         # In a forked child another thread's lock would never be released.
         os.register_at_fork(after_in_child=self._make_lock)
@@ -34,17 +35,19 @@ class _Cache:
     def remembered(self, name: Hashable) -> Any:
         """Return the descriptor that was last found under a name, or None."""
         with self._lock:
-            return self._names.get(name)
+            key = self._names.get(name)
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key]
 
     def get(self, dtype: str, parameters: Mapping[str, Any], name: Hashable = None) -> Any:
-        descriptor = self._get(dtype, parameters)
+        key = (dtype, _frozen(parameters))
         if name is not None:
             with self._lock:
-                self._names[name] = descriptor
-        return descriptor
-
-    def _get(self, dtype: str, parameters: Mapping[str, Any]) -> Any:
-        key = (dtype, _frozen(parameters))
+                if len(self._names) >= _MOST_NAMES:
+                    self._names.clear()
+                self._names[name] = key
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
@@ -55,7 +58,6 @@ class _Cache:
             self._entries[key] = descriptor
             while len(self._entries) > 1 and (len(self._entries) > _MOST_ENTRIES or self._bytes() > _MOST_BYTES):
                 self._entries.popitem(last=False)
-                self._names.clear()  # which keep descriptors alive, too
         return descriptor
 
     def _bytes(self) -> int:

@@ -43,13 +43,8 @@ class _Part:
     def allocate(self, axes: tuple[int, ...], dtype: np.dtype[Any], used: list[npt.NDArray[Any]]) -> None:
         """Make the array of values, or take the smallest of some used ones that is large enough."""
         shape = (self.n, *axes, self.n_columns)
-        for index in sorted(range(len(used)), key=lambda index: used[index].size):
-            array = array_in(used[index], shape, dtype)
-            if array is not None:
-                self.values = array
-                del used[index]
-                return
-        self.values, _ = new_array(shape, dtype)
+        array = array_in(used, shape, dtype)
+        self.values = new_array(shape, dtype)[0] if array is None else array
 
     def take(self, *indices: IntArray) -> npt.NDArray[Any]:
         """Return the next values to fill, whose places the indices tell."""
@@ -65,7 +60,7 @@ class JacobianBuilder:
     """A Jacobian whose blocks are counted but not yet computed.
 
     Rows come in order, so a chunk's blocks are a contiguous part of each group. ``check`` is called with the estimate
-    of what was counted so far, and may raise; without it the Jacobian is counted, but cannot be built.
+    of what was counted so far and the bytes of it that will lie in memory of ``out``, and may raise; without it the Jacobian is counted, but cannot be built.
     """
 
     def __init__(
@@ -76,13 +71,15 @@ class JacobianBuilder:
         *,
         strain: bool,
         sparse: bool,
-        check: Callable[[MemoryEstimate], None] | None,
+        check: Callable[[MemoryEstimate, int], None] | None,
+        out: Jacobian | None = None,
     ) -> None:
         self._core = core
         self._given = given
         self._dtype = np.dtype(dtype)
         self._strain = strain
         self._sparse = sparse
+        self._used = [] if out is None else out.memory()
         self._layouts: list[tuple[int, Chunk, _core.JacobianLayout]] = []
         # Chunks number their groups and sets by themselves; these keys tell which are the same.
         self._blocks: dict[_Key, _Part] = {}
@@ -96,7 +93,7 @@ class JacobianBuilder:
             for key, (*_, n_columns, row, _, _) in _keyed_groups(layout):
                 self._blocks.setdefault(key, _Part()).count(len(row), n_columns)
             if check is not None:
-                check(self.estimate())
+                check(self.estimate(), self._reused_bytes())
 
     def estimate(self) -> MemoryEstimate:
         """Return the bytes of what :meth:`build` makes."""
@@ -110,14 +107,26 @@ class JacobianBuilder:
             indices=_INDEX_BYTES * n_blocks,
         )
 
-    def build(self, progress: bool, out: Jacobian | None = None) -> Jacobian:
-        """Compute all values, in memory of ``out`` as far as it fits."""
-        used = [] if out is None else out.memory()
-        # The largest first, as the smaller ones have more to choose from.
+    def _arrays(self) -> Iterator[tuple[_Part, tuple[int, ...]]]:
+        """Yield what needs an array of values, the largest first, as smaller ones have more memory to choose from."""
         for part in sorted(self._blocks.values(), key=lambda part: -part.n * part.n_columns):
-            part.allocate((3,), self._dtype, used)
+            yield part, (3,)
         for part in self._sets.values() if self._strain else ():
-            part.allocate((3, 3), self._dtype, used)
+            yield part, (3, 3)
+
+    def _reused_bytes(self) -> int:
+        """Return the bytes that will lie in memory of ``out``."""
+        used, n_bytes = list(self._used), 0
+        for part, axes in self._arrays():
+            array = array_in(used, (part.n, *axes, part.n_columns), self._dtype)
+            n_bytes += 0 if array is None else array.nbytes
+        return n_bytes
+
+    def build(self, progress: bool) -> Jacobian:
+        """Compute all values, in memory of ``out`` as far as it fits."""
+        used = list(self._used)
+        for part, axes in self._arrays():
+            part.allocate(axes, self._dtype, used)
         pieces = ((rows, (chunk, layout)) for rows, chunk, layout in self._layouts)
         for chunk, layout in track(pieces, self._given.n_rows, "Jacobian", progress):
             self._fill(chunk, layout)

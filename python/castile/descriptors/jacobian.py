@@ -221,8 +221,7 @@ class Jacobian:
 
     def memory(self) -> list[npt.NDArray[np.uint8]]:
         """Return the memory of all values, for another Jacobian that may overwrite them."""
-        found = (memory_of(values) for values in self._values())
-        return [memory for memory in found if memory is not None]
+        return memory_of(self._values())
 
     @property
     def _dtype(self) -> np.dtype[Any]:

@@ -200,8 +200,8 @@ class DensityDescriptor {
   /// Calls finish(worker, row, mean) with the mean coefficients (inner) or features (outer) of every row.
   template <typename Finish>
   void for_each_mean(const Batch& batch, const RowSpaces& spaces, const Finish& finish) const;
-  /// The raw row of a mean; kept by the worker or the mean.
   void stream_row(Worker& worker, T* out) const;
+  /// The raw row of a mean; kept by the worker or the mean.
   const T* mean_row(Worker& worker, const RowSpace& space, const std::vector<T>& mean) const;
   std::vector<std::vector<std::int64_t>> moving_with_centers(const Batch& batch) const;
   static std::vector<std::int32_t> species_among(const Batch& batch, std::int64_t frame,
