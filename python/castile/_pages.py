@@ -46,7 +46,7 @@ def new_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> tuple[npt.NDArray
 
 
 def array_in(used: list[Bytes], shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any] | None:
-    """Return an array in the smallest memory that is large enough, which is taken off the list; None if there is none."""
+    """Return an array in the smallest memory that is large enough, taken off the list; None if there is none."""
     n_bytes = _n_bytes(shape, dtype) + _CACHE_LINE
     fitting = [index for index, memory in enumerate(used) if memory.size >= n_bytes]
     if not fitting:
@@ -56,8 +56,13 @@ def array_in(used: list[Bytes], shape: tuple[int, ...], dtype: npt.DTypeLike) ->
 
 def memory_of(arrays: Iterable[npt.NDArray[Any]]) -> list[Bytes]:
     """Return all the memory behind arrays that :func:`new_array` made, each once; none for arrays of others."""
-    found = {id(array.base): array.base for array in arrays}
-    return [memory for key, memory in found.items() if memory is not None and _handed_out.get(key) is memory]
+    found: dict[int, Bytes] = {}
+    for array in arrays:
+        base: object = array.base
+        memory = _handed_out.get(id(base))
+        if memory is not None and base is memory:
+            found[id(base)] = memory
+    return list(found.values())
 
 
 def _n_bytes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:

@@ -556,7 +556,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
             remedy = "use vjp or jvp, which never form it, choose centers, or set strain=False"
             require_memory(estimate.total - reused, "the Jacobian", remedy)
 
-        return self._jacobian_builder(frames, centers, groups, strain, require, out).build(progress)
+        return self._jacobian_builder(frames, centers, groups, strain, check=require, out=out).build(progress)
 
     def estimate_memory(
         self, frames: Any, centers: Any = None, *, groups: Any = None, strain: bool = True
@@ -572,7 +572,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         -------
         MemoryEstimate
         """
-        return self._jacobian_builder(frames, centers, groups, strain, None).estimate()
+        return self._jacobian_builder(frames, centers, groups, strain, check=None).estimate()
 
     def _jacobian_builder(
         self,
@@ -580,6 +580,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         centers: Any,
         groups: Any,
         strain: bool,
+        *,
         check: Callable[[MemoryEstimate, int], None] | None,
         out: Jacobian | None = None,
     ) -> JacobianBuilder:

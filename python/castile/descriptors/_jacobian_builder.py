@@ -60,7 +60,8 @@ class JacobianBuilder:
     """A Jacobian whose blocks are counted but not yet computed.
 
     Rows come in order, so a chunk's blocks are a contiguous part of each group. ``check`` is called with the estimate
-    of what was counted so far and the bytes of it that will lie in memory of ``out``, and may raise; without it the Jacobian is counted, but cannot be built.
+    of what was counted so far and the bytes of it that will lie in memory of ``out``, and may raise; without it the
+    Jacobian is counted, but cannot be built.
     """
 
     def __init__(
