@@ -168,8 +168,15 @@ void whole_row_products(int l_max, const SpectrumPair<T>& pair, const T* weights
 #pragma GCC unroll 4
         for (int strip = 0; strip < strips; ++strip) {
           V sum{};
-          if constexpr (left) sum = dR[k] * uU[strip] + R[k] * V_column[strip];
-          if constexpr (right) sum += pair.left[U + k] * udR[strip] + pair.left[gradient + k] * R_column[strip];
+          // Term by term, so that there is one way to fuse them.
+          if constexpr (left) {
+            sum = unfused(V(dR[k] * uU[strip]));
+            sum += R[k] * V_column[strip];
+          } else {
+            sum = unfused(V(pair.left[U + k] * udR[strip]));
+          }
+          if constexpr (left && right) sum += pair.left[U + k] * udR[strip];
+          if constexpr (right) sum += pair.left[gradient + k] * R_column[strip];
           const std::int64_t entry = first + k * n + strip * N;
           if constexpr (streams) {
             stream_store<N>(out + entry, sum);

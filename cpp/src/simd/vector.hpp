@@ -34,6 +34,18 @@ template <int N, typename T>
   return value - Vector<T, N>{};  // not 0 + value, which is no identity for -0
 }
 
+/// Keeps a product from being fused with what it is added to: of two products in a sum, compilers choose which one is,
+/// and not always the same. Where nothing is fused, nothing is to be kept.
+template <typename V>
+[[gnu::always_inline]] inline V unfused(V product) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(product));
+#elif defined(__AVX__)
+  if constexpr (sizeof(V) <= 32) asm("" : "+x"(product));
+#endif
+  return product;
+}
+
 /// columns[k][i] = rows[i][k]
 template <typename T>
 [[gnu::always_inline]] inline void transpose_eight(const Vector<T, 8> (&rows)[8], Vector<T, 8> (&columns)[8]) {
