@@ -12,11 +12,12 @@ namespace {
 template <typename T>
 Array<T> as_array(const py::handle& object, const char* name, std::int64_t frame) {
   if (Array<T>::check_(object)) return py::reinterpret_borrow<Array<T>>(object);
-  const auto array = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(object);
-  if (!array) {
+  try {
+    return py::array_t<T, py::array::c_style | py::array::forcecast>(py::reinterpret_borrow<py::object>(object));
+  } catch (const py::error_already_set& error) {
+    if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError)) throw;
     throw std::invalid_argument(std::string(name) + " of frame " + std::to_string(frame) + " must hold numbers");
   }
-  return array;
 }
 
 /// Made once, and left to the end of the process.

@@ -173,3 +173,29 @@ def test_a_cell_skewed_by_many_vectors_still_has_a_volume():
     flat = Atoms("H", cell=[[3, 0, 0], [3e7, 0, 0], [0, 0, 3]], pbc=True)
     with pytest.raises(InputError, match="frame 0 span no volume"):
         as_structure_arrays(flat)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("positions", np.array([["a", "b", "c"]], dtype=object), "positions of frame 1 must hold numbers"),
+        ("positions", np.zeros((1, 2)), r"positions of frame 1 must have shape \(any, 3\), got \(1, 2\)"),
+        ("numbers", np.zeros(2, dtype=int), r"numbers of frame 1 must have shape \(1\), got \(2\)"),
+    ],
+)
+def test_arrays_that_were_spoilt_are_refused_by_frame(name, wrong, message):
+    spoilt = Atoms("H")
+    spoilt.arrays[name] = wrong
+    with pytest.raises(InputError, match=message):
+        as_structure_arrays([Atoms("H"), spoilt])
+
+
+def test_what_a_conversion_raises_is_passed_on():
+    class Interrupting:
+        def __array__(self, *arguments, **options):
+            raise KeyboardInterrupt
+
+    spoilt = Atoms("H")
+    spoilt.arrays["positions"] = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        as_structure_arrays(spoilt)
