@@ -89,5 +89,6 @@ void bind_geometry(py::module_& module);
 void bind_basis(py::module_& module);
 void bind_descriptors(py::module_& module);
 void bind_kernels(py::module_& module);
+void bind_potential(py::module_& module);
 
 }  // namespace castile::python

@@ -88,24 +88,27 @@ class CentersHandle {
 template <typename T>
 class DescriptorHandle {
  public:
-  explicit DescriptorHandle(const DensityDescriptorParameters& parameters) : descriptor_(parameters) {}
+  explicit DescriptorHandle(const DensityDescriptorParameters& parameters)
+      : descriptor_(std::make_shared<const DensityDescriptor<T>>(parameters)) {}
 
-  std::int64_t n_features() const { return descriptor_.n_features(); }
-  int n_channels() const { return descriptor_.n_channels(); }
-  bool mixes_species() const { return !descriptor_.parameters().species_mixing.empty(); }
-  int n_max() const { return descriptor_.expansion().n_max(); }
-  double table_error() const { return descriptor_.expansion().table_error(); }
-  std::int64_t table_bytes() const { return descriptor_.expansion().table_bytes(); }
+  const std::shared_ptr<const DensityDescriptor<T>>& shared() const { return descriptor_; }
+
+  std::int64_t n_features() const { return descriptor_->n_features(); }
+  int n_channels() const { return descriptor_->n_channels(); }
+  bool mixes_species() const { return !descriptor_->parameters().species_mixing.empty(); }
+  int n_max() const { return descriptor_->expansion().n_max(); }
+  double table_error() const { return descriptor_->expansion().table_error(); }
+  std::int64_t table_bytes() const { return descriptor_->expansion().table_bytes(); }
 
   Array<T> transform(const StructuresHandle& structures, const CentersHandle& handle, std::optional<Array<T>> out,
                      bool zeroed) const {
     const Centers centers = checked_centers(structures, handle);
-    const std::int64_t n_rows = descriptor_.n_rows(structures.view(), centers);
+    const std::int64_t n_rows = descriptor_->n_rows(structures.view(), centers);
     Array<T> features = out ? std::move(*out) : Array<T>({n_rows, n_features()});
     check_shape(features, "out", {n_rows, n_features()});
     T* data = features.mutable_data();
     const GilRelease release;
-    descriptor_.transform(structures.view(), centers, data, zeroed);
+    descriptor_->transform(structures.view(), centers, data, zeroed);
     return features;
   }
 
@@ -114,7 +117,7 @@ class DescriptorHandle {
     SparseRows<T> rows;
     {
       const GilRelease release;
-      rows = descriptor_.transform_sparse(structures.view(), centers);
+      rows = descriptor_->transform_sparse(structures.view(), centers);
     }
     return as_arrays(std::move(rows));
   }
@@ -125,7 +128,7 @@ class DescriptorHandle {
                 const std::optional<Array<std::int64_t>>& row_offsets) const {
     const Centers centers = checked_centers(structures, handle);
     const FeatureRows<T> rows =
-        checked_rows(descriptor_.n_rows(structures.view(), centers), cotangent, columns, row_offsets);
+        checked_rows(descriptor_->n_rows(structures.view(), centers), cotangent, columns, row_offsets);
     const auto zeros = [](std::vector<std::int64_t> shape) {
       Array<double> array(shape);
       std::fill_n(array.mutable_data(), array.size(), 0.0);
@@ -139,7 +142,7 @@ class DescriptorHandle {
     double* strain_data = strain.mutable_data();
     {
       const GilRelease release;
-      descriptor_.vjp(structures.view(), centers, rows, positions_data, points_data, strain_data);
+      descriptor_->vjp(structures.view(), centers, rows, positions_data, points_data, strain_data);
     }
     return py::make_tuple(positions, points, strain);
   }
@@ -148,10 +151,10 @@ class DescriptorHandle {
                const std::optional<Array<double>>& point_velocities, const Array<double>& strain) const {
     const Centers centers = checked_centers(structures, handle);
     const Rates rates = checked_rates(structures, handle, velocities, point_velocities, strain);
-    Array<T> features_dot({descriptor_.n_rows(structures.view(), centers), n_features()});
+    Array<T> features_dot({descriptor_->n_rows(structures.view(), centers), n_features()});
     T* data = features_dot.mutable_data();
     const GilRelease release;
-    descriptor_.jvp(structures.view(), centers, rates, data);
+    descriptor_->jvp(structures.view(), centers, rates, data);
     return features_dot;
   }
 
@@ -162,7 +165,7 @@ class DescriptorHandle {
     SparseRows<T> rows;
     {
       const GilRelease release;
-      rows = descriptor_.jvp_sparse(structures.view(), centers, rates);
+      rows = descriptor_->jvp_sparse(structures.view(), centers, rates);
     }
     return as_arrays(std::move(rows));
   }
@@ -171,14 +174,14 @@ class DescriptorHandle {
                                        bool sparse) const {
     const Centers centers = checked_centers(structures, handle);
     const GilRelease release;
-    return {descriptor_.jacobian_layout(structures.view(), centers, sparse)};
+    return {descriptor_->jacobian_layout(structures.view(), centers, sparse)};
   }
 
   Array<std::int64_t> columns(const std::vector<std::int32_t>& channels, std::int32_t touched_by) const {
     const auto entry = std::find(channels.begin(), channels.end(), touched_by);
     const bool known = std::is_sorted(channels.begin(), channels.end()) && (touched_by < 0 || entry != channels.end());
     if (!known) throw std::invalid_argument("channels must ascend, and hold touched_by");
-    return take(descriptor_.columns(channels, touched_by < 0 ? -1 : static_cast<int>(entry - channels.begin())));
+    return take(descriptor_->columns(channels, touched_by < 0 ? -1 : static_cast<int>(entry - channels.begin())));
   }
 
   /// Fills arrays that the caller allocated, one (n_blocks, 3, n_columns) per group of the layout and one
@@ -203,16 +206,16 @@ class DescriptorHandle {
       }
     }
     const GilRelease release;
-    descriptor_.jacobian(structures.view(), centers, layout.layout, pointers, strain_pointers);
+    descriptor_->jacobian(structures.view(), centers, layout.layout, pointers, strain_pointers);
   }
 
   /// Weighted R_nl(r) of a species from its table and the derivative, each (n_distances, l_max + 1, n_max).
   py::tuple radial_functions(const Array<double>& distances, std::int32_t species) const {
     check_shape(distances, "distances", {-1});
-    if (species < 0 || species >= descriptor_.parameters().n_species) {
+    if (species < 0 || species >= descriptor_->parameters().n_species) {
       throw std::invalid_argument("species must lie between 0 and n_species - 1");
     }
-    const auto& radial = descriptor_.expansion().radial(species);
+    const auto& radial = descriptor_->expansion().radial(species);
     const std::int64_t n_degrees = radial.l_max() + 1;
     const std::int64_t n_max = radial.n_max();
     Array<double> values({distances.shape(0), n_degrees, n_max});
@@ -275,14 +278,14 @@ class DescriptorHandle {
       }
     }
     for (std::int64_t atom = 0; atom < structures.n_atoms(); ++atom) {
-      if (view.species[atom] < 0 || view.species[atom] >= descriptor_.parameters().n_species) {
+      if (view.species[atom] < 0 || view.species[atom] >= descriptor_->parameters().n_species) {
         throw std::invalid_argument("species must lie between 0 and n_species - 1");
       }
     }
     return centers;
   }
 
-  DensityDescriptor<T> descriptor_;
+  std::shared_ptr<const DensityDescriptor<T>> descriptor_;
 };
 
 /// An entry of the dictionary of parameters, which the Python layer makes.
@@ -405,6 +408,10 @@ void bind_descriptor(py::module_& module, const char* name) {
 }
 
 }  // namespace
+
+std::shared_ptr<const DensityDescriptor<double>> shared_descriptor(const py::object& handle) {
+  return handle.cast<const DescriptorHandle<double>&>().shared();
+}
 
 void bind_descriptors(py::module_& module) {
   const auto array_of = [](const std::vector<std::int64_t>& values) {

@@ -64,4 +64,5 @@ PYBIND11_MODULE(_core, module) {
   castile::python::bind_basis(module);
   castile::python::bind_descriptors(module);
   castile::python::bind_kernels(module);
+  castile::python::bind_potential(module);
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "castile/parallel.hpp"
+#include "kernels/powers.hpp"
 #include "simd/kernels.hpp"
 
 namespace castile {
@@ -15,7 +16,6 @@ namespace {
 
 constexpr std::int64_t largest_block = 384;  // two packed blocks of this many rows fit into a second-level cache
 constexpr std::int64_t smallest_block = 96;
-constexpr double largest_repeated_power = 1 << 30;
 
 void check(const DotProductKernel& kernel, const FeatureRows& x, const FeatureRows& y) {
   if (!(kernel.zeta > 0.0) || !std::isfinite(kernel.zeta)) {
@@ -89,30 +89,6 @@ std::vector<double> inverse_norms(const FeatureRows& rows) {
   return inverse;
 }
 
-/// v <- v^power for a power of 1 or more, by squaring.
-void raise_to_integer(double* v, std::int64_t n, std::int64_t power) {
-  constexpr std::int64_t chunk = 64;
-  double square[chunk];
-  for (std::int64_t first = 0; first < n; first += chunk, v += chunk) {
-    const std::int64_t count = std::min(chunk, n - first);
-    std::copy(v, v + count, square);
-    if (power % 2 == 0) std::fill(v, v + count, 1.0);
-    for (std::int64_t rest = power / 2; rest > 0; rest /= 2) {
-      for (std::int64_t e = 0; e < count; ++e) square[e] *= square[e];
-      if (rest % 2 == 0) continue;
-      for (std::int64_t e = 0; e < count; ++e) v[e] *= square[e];
-    }
-  }
-}
-
-void raise(double* v, std::int64_t n, double zeta) {
-  if (zeta == std::floor(zeta) && zeta <= largest_repeated_power) {
-    if (zeta > 1.0) raise_to_integer(v, n, static_cast<std::int64_t>(zeta));
-    return;
-  }
-  for (std::int64_t e = 0; e < n; ++e) v[e] = v[e] > 0.0 ? std::pow(v[e], zeta) : 0.0;
-}
-
 /// Rows with the factors that normalize them.
 class ScaledRows {
  public:
@@ -143,7 +119,7 @@ class BlockKernel {
     kernels_.gemm_nt(n, m, x.n_features(), x.row(x_first), x.n_features(), x.scale(x_first), y.row(y_first),
                      y.n_features(), y.scale(y_first), K, stride, workspace_.data());
     if (zeta_ == 1.0) return;
-    for (std::int64_t a = 0; a < n; ++a) raise(K + a * stride, m, zeta_);
+    for (std::int64_t a = 0; a < n; ++a) raise(m, zeta_, K + a * stride, K + a * stride);
   }
 
  private:

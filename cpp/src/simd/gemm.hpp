@@ -1,16 +1,5 @@
 // Products of row-major matrices, C = A Bᵀ: one packed kernel, tiled over the registers.
 //
-// For the table of kernels (Kernels<T> in simd/kernels.hpp, filled in simd/kernels_impl.hpp):
-//
-//   /// c[i * c_stride + j] = Σ_q (a_scale[i] a[i * a_stride + q]) (b_scale[j] b[j * b_stride + q]), q < k;
-//   /// a scale may be nullptr (ones). `workspace` holds gemm_nt_workspace(n, m) numbers of the caller's.
-//   void (*gemm_nt)(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride,
-//                   const T* a_scale, const T* b, std::int64_t b_stride, const T* b_scale, T* c,
-//                   std::int64_t c_stride, T* workspace);
-//   std::int64_t (*gemm_nt_workspace)(std::int64_t n, std::int64_t m);
-//
-//   gemm_nt<T>, gemm_nt_workspace<T>       (the two lines in the initializer)
-//
 // Every element of C is summed in one order that depends on k alone: blocks of `gemm_depth` terms, one
 // chain of multiply-adds in each, the blocks added one after the other. Neither n, m, the position of a row
 // nor the caller's blocking touches the bits, and exchanging A and B transposes C exactly. For the best speed
@@ -111,8 +100,8 @@ void gemm_edge_tile(std::int64_t n, std::int64_t m, std::int64_t depth, const T*
 }
 
 template <typename T>
-void gemm_packed(std::int64_t n, std::int64_t m, std::int64_t depth, const T* a, const T* b, T* c,
-                 std::int64_t c_stride, bool accumulate) {
+void gemm_of_panels(std::int64_t n, std::int64_t m, std::int64_t depth, const T* a, const T* b, T* c,
+                    std::int64_t c_stride, bool accumulate) {
   constexpr std::int64_t tile_rows = GemmTile<T>::rows;
   constexpr std::int64_t tile_columns = GemmTile<T>::columns;
   for (std::int64_t j = 0; j < m; j += tile_columns) {
@@ -152,7 +141,35 @@ void gemm_nt(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::in
     const std::int64_t depth = k - q < gemm_depth ? k - q : gemm_depth;
     gemm_pack<GemmTile<T>::rows>(n, depth, a + q, a_stride, a_scale, a_packed);
     gemm_pack<GemmTile<T>::columns>(m, depth, b + q, b_stride, b_scale, b_packed);
-    gemm_packed(n, m, depth, a_packed, b_packed, c, c_stride, q > 0);
+    gemm_of_panels(n, m, depth, a_packed, b_packed, c, c_stride, q > 0);
+    q += gemm_depth;
+  } while (q < k);
+}
+
+template <typename T>
+std::int64_t gemm_packed_size(std::int64_t m, std::int64_t k) {
+  return gemm_round_up(m, GemmTile<T>::columns) * k;
+}
+
+template <typename T>
+void gemm_pack_right(std::int64_t m, std::int64_t k, const T* b, std::int64_t b_stride, T* packed) {
+  for (std::int64_t q = 0; q < k; q += gemm_depth) {
+    const std::int64_t depth = k - q < gemm_depth ? k - q : gemm_depth;
+    gemm_pack<GemmTile<T>::columns>(m, depth, b + q, b_stride, static_cast<const T*>(nullptr),
+                                    packed + q * gemm_round_up(m, GemmTile<T>::columns));
+  }
+}
+
+template <typename T>
+void gemm_packed(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride, const T* packed,
+                 std::int64_t first, std::int64_t last, T* c, std::int64_t c_stride, T* workspace) {
+  T* a_packed = gemm_align(workspace);
+  const std::int64_t width = gemm_round_up(m, GemmTile<T>::columns);
+  std::int64_t q = 0;
+  do {
+    const std::int64_t depth = k - q < gemm_depth ? k - q : gemm_depth;
+    gemm_pack<GemmTile<T>::rows>(n, depth, a + q, a_stride, static_cast<const T*>(nullptr), a_packed);
+    gemm_of_panels(n, last - first, depth, a_packed, packed + q * width + first * depth, c, c_stride, q > 0);
     q += gemm_depth;
   } while (q < k);
 }

@@ -163,6 +163,24 @@ struct SpectrumPair {
   T* minus;                  ///< what a streamed result is taken off, rows as of the result
 };
 
+/// Derivatives of one center's columns: along x, y and z of each of its pair vectors products[pair][axis][k] scale[k] +
+/// along[pair][axis] slope[k].
+template <typename T>
+struct PairColumns {
+  std::int64_t n_pairs;
+  const T* products;
+  std::int64_t product_stride;  ///< between axes
+  const T* along;               ///< (n_pairs, 3)
+  const T* scale;
+  const T* slope;
+  const double* D;             ///< (n_pairs, 3)
+  const std::int64_t* row_of;  ///< (n_pairs) first of the three rows of the neighbor
+  T* rows;                     ///< rows of what is added to
+  std::int64_t row_stride;
+  std::int64_t own_row;     ///< of the center, from which the same is taken off
+  std::int64_t strain_row;  ///< first of six, xx yy zz yz xz xy; or -1
+};
+
 template <typename T>
 struct Kernels {
   /// Monic harmonics of unit vectors: Y[block][lm][lane].
@@ -230,7 +248,29 @@ struct Kernels {
   void (*gemm_nt)(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride, const T* a_scale,
                   const T* b, std::int64_t b_stride, const T* b_scale, T* c, std::int64_t c_stride, T* workspace);
   std::int64_t (*gemm_nt_workspace)(std::int64_t n, std::int64_t m);
+
+  /// The rows of b (m, k), packed for gemm_packed: gemm_packed_size(m, k) numbers.
+  void (*gemm_pack_right)(std::int64_t m, std::int64_t k, const T* b, std::int64_t b_stride, T* packed);
+  std::int64_t (*gemm_packed_size)(std::int64_t m, std::int64_t k);
+
+  /// The same bits as gemm_nt of a and rows [first, last) of b, which were packed; `first` is a multiple of
+  /// gemm_column_step. `workspace` holds gemm_nt_workspace(n, 0) numbers.
+  void (*gemm_packed)(std::int64_t n, std::int64_t m, std::int64_t k, const T* a, std::int64_t a_stride,
+                      const T* packed, std::int64_t first, std::int64_t last, T* c, std::int64_t c_stride,
+                      T* workspace);
+
+  /// power[k] = x[k]^exponent by repeated multiplication, exponent >= 0.
+  void (*integer_power)(std::int64_t n, std::int64_t exponent, const T* x, T* power);
+
+  /// Returns the sum of weights[k] power[k] x[k] and writes factor weights[k] power[k] to `slopes`.
+  T (*weighted_powers)(std::int64_t n, T factor, const T* weights, const T* x, const T* power, T* slopes);
+
+  /// Adds one center's part to the derivatives of n columns, n a multiple of gemm_column_step.
+  void (*add_pair_columns)(std::int64_t n, const PairColumns<T>& pairs);
 };
+
+/// A multiple of the columns of a register tile, for all instruction sets and precisions.
+constexpr std::int64_t gemm_column_step = 48;
 
 /// Whether rows of n numbers are one to four whole pieces of 32 bytes.
 template <typename T>

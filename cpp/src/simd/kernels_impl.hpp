@@ -5,7 +5,9 @@
 #include "simd/gemm.hpp"
 #include "simd/harmonics.hpp"
 #include "simd/kernels.hpp"
+#include "simd/pair_columns.hpp"
 #include "simd/pair_gradients.hpp"
+#include "simd/powers.hpp"
 #include "simd/radial.hpp"
 #include "simd/rows.hpp"
 #include "simd/select_close.hpp"
@@ -28,7 +30,10 @@ constexpr Kernels<T> make_kernels() {
           stream_products<T>, subtract<T>,
           stream<T>,          end_streams,
           unpack_spectrum<T>, bilinear_adjoint<T>,
-          gemm_nt<T>,         gemm_nt_workspace<T>};
+          gemm_nt<T>,         gemm_nt_workspace<T>,
+          gemm_pack_right<T>, gemm_packed_size<T>,
+          gemm_packed<T>,     integer_power<T>,
+          weighted_powers<T>, add_pair_columns<T>};
 }
 
 constexpr GeometryKernels kernels_of_geometry = {select_close, write_pairs};

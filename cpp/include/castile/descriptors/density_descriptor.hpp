@@ -135,6 +135,8 @@ class DensityDescriptor {
 
   const DensityDescriptorParameters& parameters() const { return parameters_; }
   const DensityExpansion<T>& expansion() const { return expansion_; }
+  const ChannelMixing<T>& mixing() const { return mixing_; }
+  const FeatureHead<T>& head() const { return *head_; }
   std::int64_t n_features() const { return head_->n_features(); }
   /// Species, or mixtures of them.
   int n_channels() const { return head_->n_channels(); }

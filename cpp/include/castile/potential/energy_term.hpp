@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "castile/geometry/neighbor_search.hpp"
+
+namespace castile {
+
+/// Some centers and all their pairs up to a cutoff; a view.
+struct CenterPairs {
+  std::int64_t n_centers = 0;
+  const std::int32_t* center_species = nullptr;  ///< (n_centers)
+  const std::int64_t* offsets = nullptr;         ///< (n_centers + 1): pairs of each center
+  const PairBuffer* pairs = nullptr;
+  const std::int32_t* species = nullptr;  ///< of the atoms that pairs->j counts
+  double cutoff = 0.0;                    ///< Å
+};
+
+/// A part of the potential energy, which is a sum over centers of functions of their pair vectors. Immutable and shared
+/// between threads; what a center gets has the same bits whatever other centers come with it.
+class EnergyTerm {
+ public:
+  /// Buffers of a thread.
+  class Workspace {
+   public:
+    virtual ~Workspace() = default;
+  };
+
+  virtual ~EnergyTerm() = default;
+  EnergyTerm() = default;
+  EnergyTerm(const EnergyTerm&) = delete;
+  EnergyTerm& operator=(const EnergyTerm&) = delete;
+
+  /// The largest distance that matters, Å.
+  virtual double cutoff() const = 0;
+  virtual int n_species() const = 0;
+  virtual std::unique_ptr<Workspace> make_workspace() const = 0;
+
+  /// Adds the energies (n_centers) in eV and, unless it is null, dE/dD (n_pairs, 3).
+  virtual void add(const CenterPairs& centers, Workspace& workspace, double* energies, double* grad_D) const = 0;
+};
+
+}  // namespace castile

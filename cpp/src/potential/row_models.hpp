@@ -1,0 +1,33 @@
+// Energies as functions of a row of features: sums of kernels with sparse points, and what they collapse to.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "castile/aligned.hpp"
+
+namespace castile {
+
+/// Rows that a model takes at once: enough for its matrix products, few enough for the cache.
+constexpr std::int64_t rows_at_once = 32;
+
+class RowModel {
+ public:
+  struct Workspace {
+    AlignedVector<double> kernel, power, slopes, gemm;
+  };
+
+  virtual ~RowModel() = default;
+
+  /// energies[r] of n <= rows_at_once rows (n, n_features) and, unless it is null, their gradients (n, n_features).
+  virtual void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients,
+                        Workspace& workspace) const = 0;
+};
+
+/// Σ_m weights[m] (row · points[m])^zeta in the form that takes the fewest operations: of all points, a quadratic form
+/// (zeta 2) or a vector (zeta 1).
+std::unique_ptr<RowModel> make_row_model(double zeta, std::int64_t n_points, std::int64_t n_features,
+                                         const double* points, const double* weights);
+
+}  // namespace castile
