@@ -1,0 +1,137 @@
+"""The parts that a force field's energy is a sum of, as a user asks for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from castile import _checks
+from castile.descriptors import SOAP, RadialSpectrum
+from castile.errors import InputError, InputTypeError
+from castile.kernels._rows import check_zeta
+from castile.models.force_field._lengths import Lengths
+
+__all__ = ["PairTerm", "SoapTerm", "Term", "descriptor_for"]
+
+# In nearest-neighbor distances, from cross-validation on training sets; see docs/force_fields.md.
+_SIGMA = 0.21
+_CUTOFF_WIDTH = 0.43
+_WEIGHT_RADIUS = 1.28
+_SPACINGS = 2.0  # cutoff in cube roots of the volume per atom
+_SHORTEST_CUTOFF = 4.0  # Å
+
+_SELECTIONS = ("cholesky", "cur", "fps", "random")
+
+
+@dataclass(frozen=True)
+class SoapTerm:
+    """A Gaussian process of SOAP environments: sums over atoms of the kernel (p·p')^zeta with sparse points.
+
+    Parameters
+    ----------
+    descriptor : SOAP, optional
+        By default one whose lengths follow from the training data.
+    zeta : float
+        Power of the kernel; 1 is a linear model of the power spectrum, 2 one whose cost does not depend on the number
+        of sparse points.
+    n_sparse : int
+        Sparse points of each species, at most; fewer if the data hold fewer that are not alike.
+    selection : {"cholesky", "cur", "fps", "random"}
+        How they are chosen, see :func:`castile.select`.
+    prior : float, optional
+        Prior standard deviation of an atom's energy, in eV; by default in proportion to the forces of the data.
+    cutoff : float, optional
+        Of the default descriptor, Å.
+    """
+
+    descriptor: SOAP | None = None
+    zeta: float = 4.0
+    n_sparse: int = 2000
+    selection: str = "cholesky"
+    prior: float | None = None
+    cutoff: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.descriptor is not None and not isinstance(self.descriptor, SOAP):
+            raise InputTypeError(f"descriptor must be a castile.SOAP, got {type(self.descriptor).__name__}")
+        if self.descriptor is not None:
+            if self.cutoff is not None:
+                raise InputError("give either descriptor or cutoff, which is that of the default descriptor")
+            _check_descriptor(self.descriptor)
+        check_zeta(self.zeta)
+        _checks.integer("n_sparse", self.n_sparse, 1)
+        _checks.choice("selection", self.selection, _SELECTIONS)
+        _check_optional(self)
+
+
+@dataclass(frozen=True)
+class PairTerm:
+    """Functions of the distances of pairs, for each pair of species, linear in their weights.
+
+    Parameters
+    ----------
+    n_max : int
+        Radial functions.
+    cutoff : float, optional
+        In Å; by default that of the SOAP term's default descriptor.
+    prior : float, optional
+        Prior standard deviation of what each function adds to an atom's energy, in eV; by default in proportion to the
+        forces of the data.
+    """
+
+    n_max: int = 8
+    cutoff: float | None = None
+    prior: float | None = None
+
+    def __post_init__(self) -> None:
+        _checks.integer("n_max", self.n_max, 1)
+        _check_optional(self)
+
+
+Term = SoapTerm | PairTerm
+
+
+def descriptor_for(term: Term, species: tuple[str, ...], lengths: Lengths) -> Any:
+    """Return the descriptor of a term for given species."""
+    if isinstance(term, SoapTerm) and term.descriptor is not None:
+        return _with_species(term.descriptor, species)
+    cutoff = term.cutoff if term.cutoff is not None else max(_SPACINGS * lengths.spacing, _SHORTEST_CUTOFF)
+    width = min(_CUTOFF_WIDTH * lengths.neighbor, 0.5 * cutoff)
+    if isinstance(term, PairTerm):
+        sigma = _SIGMA * lengths.neighbor
+        return RadialSpectrum(cutoff, n_max=term.n_max, sigma=sigma, species=species, cutoff_width=width)
+    return SOAP(
+        cutoff,
+        n_max=8,
+        l_max=6,
+        sigma=_SIGMA * lengths.neighbor,
+        species=species,
+        cutoff_width=width,
+        density_weighting={"function": "polynomial", "r0": _WEIGHT_RADIUS * lengths.neighbor, "exponent": 6},
+    )
+
+
+def _with_species(descriptor: SOAP, species: tuple[str, ...]) -> SOAP:
+    from sklearn.base import clone
+
+    if descriptor.species is None and not hasattr(descriptor, "species_"):
+        return clone(descriptor).set_params(species=species)
+    known = tuple(descriptor.species if descriptor.species is not None else descriptor.species_)
+    missing = [symbol for symbol in species if symbol not in known]
+    if missing:
+        raise InputError(f"descriptor does not know {', '.join(missing)}, which the frames hold; add them to its species")
+    return descriptor
+
+
+def _check_descriptor(descriptor: SOAP) -> None:
+    for name, needed in (("average", "off"), ("sparse", False), ("dtype", "float64")):
+        value = getattr(descriptor, name)
+        if value != needed:
+            raise InputError(f"descriptor must have {name}={needed!r} in a force field, got {value!r}")
+
+
+def _check_optional(term: Term) -> None:
+    if term.cutoff is not None:
+        _checks.positive_length("cutoff", term.cutoff)
+    if term.prior is not None and _checks.real("prior", term.prior, " in eV") <= 0.0:
+        raise InputError(f"prior must be above 0, in eV, got {term.prior!r}")
