@@ -10,8 +10,8 @@ from bars import record_advances, shown
 import castile
 from castile.errors import InputError, InputTypeError, MemoryLimitError
 
-METHODS = ["cur", "fps", "random"]
-OPTIONS = [("cur", False), ("cur", True), ("fps", False), ("random", False)]
+METHODS = ["cur", "fps", "cholesky", "random"]
+OPTIONS = [("cur", False), ("cur", True), ("fps", False), ("cholesky", False), ("random", False)]
 
 
 def random_rows(n, k, seed=0):
@@ -23,7 +23,7 @@ def random_rows(n, k, seed=0):
 @pytest.mark.parametrize("n", [1, 5, 20, 29])
 def test_indices_are_distinct_and_in_range(method, randomize, what, n):
     X = random_rows(30, 40) if what == "samples" else random_rows(40, 30)
-    chosen = castile.select(X, n, method, what=what, randomize=randomize)
+    chosen = castile.select(X, n, method, what=what, randomize=randomize, zeta=3)
     assert chosen.shape == (n,)
     assert chosen.dtype == np.int64
     assert len(set(chosen.tolist())) == n
@@ -67,13 +67,13 @@ def test_sparse_equals_dense(method):
 def test_fractions_and_arguments(method):
     X = random_rows(40, 6)
     before = X.copy()
-    assert len(castile.select(X, 0.25, method)) == 10
-    assert len(castile.select(X, 1.0, method)) == 40
+    assert len(castile.select(X, 0.25, method, zeta=4)) == 10
+    assert len(castile.select(X, 1.0, method, zeta=4)) == 40
     assert len(castile.select(X, 1e-9, method)) == 1
     np.testing.assert_array_equal(X, before)
 
 
-@pytest.mark.parametrize(("method", "randomize"), OPTIONS)
+@pytest.mark.parametrize(("method", "randomize"), [option for option in OPTIONS if option[0] != "cholesky"])
 def test_copies_come_last(method, randomize):
     X = np.repeat(random_rows(12, 20), 3, axis=0)
     X[0] = 0.0  # zeros too can be chosen
@@ -82,10 +82,11 @@ def test_copies_come_last(method, randomize):
     assert len(set(chosen.tolist())) == 14
 
 
-@pytest.mark.parametrize("method", ["fps", "random"])
+@pytest.mark.parametrize("method", ["fps", "cholesky", "random"])
 def test_shorter_choices_begin_longer_ones(method):
     X = random_rows(80, 10)
-    np.testing.assert_array_equal(castile.select(X, 30, method)[:11], castile.select(X, 11, method))
+    longer = castile.select(X, 30, method, zeta=2)
+    np.testing.assert_array_equal(longer[:11], castile.select(X, 11, method, zeta=2))
 
 
 def test_fps_equals_a_plain_loop():
@@ -164,7 +165,88 @@ def test_huge_and_tiny_numbers_are_taken(method):
         )
 
 
-BARS = {"cur": ["Grammatrix", "singularvectors", "pivots"], "fps": ["farthestpoints"], "random": []}
+def pivots_one_by_one(K, n):
+    """Return the pivots of the plain algorithm, and what is left of the trace."""
+    residual, pivots = K.copy(), []
+    for _ in range(n):
+        pivots.append(int(residual.diagonal().argmax()))
+        column = residual[:, pivots[-1]].copy()
+        residual -= np.outer(column, column) / column[pivots[-1]]
+        residual[pivots] = residual[:, pivots] = 0.0
+    return pivots, residual.trace()
+
+
+def rest_of_trace(K, chosen):
+    """Return the trace of what the chosen do not explain, by a pseudo-inverse."""
+    part = K[:, chosen]
+    return float(K.trace() - np.trace(part @ np.linalg.pinv(K[np.ix_(chosen, chosen)], 1e-13, True) @ part.T))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 256, 5000])
+@pytest.mark.parametrize(("zeta", "normalize"), [(1, False), (2, True), (4, True), (2.5, True), (3, False)])
+def test_cholesky_equals_the_pivots_one_by_one(zeta, normalize, batch, monkeypatch):
+    monkeypatch.setattr("castile.models._pivoted_cholesky._BATCH", batch)
+    X = random_rows(400, 30) * random_rows(400, 1, 2)
+    n = 25 if zeta == 1 else 60
+    X[17] *= 0.0 if normalize else 2.0
+    K = castile.kernels.soap_kernel(X, zeta=zeta, normalize=normalize)
+    if normalize:
+        np.fill_diagonal(K, X.any(axis=1))  # ties between first pivots go to the first row
+    expected, _ = pivots_one_by_one(K, n)
+    np.testing.assert_array_equal(castile.select(X, n, "cholesky", zeta=zeta, normalize=normalize), expected)
+
+
+def clustered_rows(n):
+    """Rows of a few dense groups, as the environments of crystals are, and of a few far from all others."""
+    rng = np.random.default_rng(5)
+    centers = rng.random((6, 40))
+    rows = centers[rng.integers(0, 6, n)] + 10.0 ** rng.uniform(-5, -1, (n, 1)) * rng.standard_normal((n, 40))
+    rows[:10] = rng.random((10, 40))
+    return rows
+
+
+@pytest.mark.parametrize("n", [20, 100, 300])
+def test_cholesky_leaves_as_little_as_one_by_one_of_clustered_rows(n):
+    X = clustered_rows(1200)
+    K = castile.kernels.soap_kernel(X, zeta=4)
+    np.fill_diagonal(K, 1.0)  # ties between first pivots go to the first row
+    chosen = castile.select(X, n, "cholesky", zeta=4)
+    _, expected = pivots_one_by_one(K, n)
+    assert rest_of_trace(K, chosen) == pytest.approx(expected, rel=0.03, abs=1e-9)
+    if n >= 100:  # those far from all others come first
+        assert rest_of_trace(K, chosen) < rest_of_trace(K, castile.select(X, n, "random"))
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_cholesky_stops_at_the_rank(normalize):
+    X = random_rows(300, 6) @ random_rows(6, 30, 1)
+    assert len(castile.select(X, 100, "cholesky", normalize=normalize)) == 6
+    assert len(castile.select(X, 100, "cholesky", zeta=2, normalize=normalize)) == 21  # products of two of six
+    assert len(castile.select(X, 1.0, "cholesky", zeta=3, normalize=normalize)) == 56
+
+
+def test_cholesky_leaves_out_copies_and_zeros():
+    X = random_rows(60, 20)
+    doubled = np.concatenate([X, X, 3 * X, X * (1 + 1e-15), np.zeros((2, 20))])
+    chosen = castile.select(doubled, 200, "cholesky", zeta=4)
+    assert sorted(chosen % 60) == list(range(60))
+    assert len(castile.select(np.zeros((5, 3)), 4, "cholesky")) == 0
+
+
+def test_cholesky_of_more_pivots_than_memory_holds_is_refused(monkeypatch):
+    monkeypatch.setattr("castile._memory._ALWAYS_FITS", 0)
+    available = iter([10**6, 100])
+    monkeypatch.setattr("castile._memory._core.available_memory", lambda: next(available))
+    with pytest.raises(MemoryLimitError, match=r"the factor of 3 pivots for 6 rows would take .*; choose fewer"):
+        castile.select(random_rows(6, 6), 3, "cholesky")
+
+
+BARS = {
+    "cur": ["Grammatrix", "singularvectors", "pivots"],
+    "fps": ["farthestpoints"],
+    "cholesky": ["pivots"],
+    "random": [],
+}
 
 
 @pytest.mark.parametrize(("method", "randomize"), OPTIONS)
@@ -188,6 +270,9 @@ def test_progress_bars_move_and_do_not_change_the_choice(method, randomize, what
     elif method == "cur":
         assert len(weights) >= 3 * 7  # of the blocks of the Gram matrix
         assert f"{125 * 251}/{125 * 251}" in text
+    elif method == "cholesky":
+        assert sum(weights) == 3 * 40
+        assert "40/40" in text
     else:
         assert text == ""
 
@@ -215,8 +300,9 @@ def test_sparse_rows_whose_dense_copy_does_not_fit_are_refused():
         ((np.ones((3, 2)), 1.5), {}, "n must be a fraction above 0 and up to 1"),
         ((np.ones((3, 2)), 0.0), {}, "n must be a fraction above 0"),
         ((np.ones((3, 2)), np.nan), {}, "n must be a fraction above 0"),
-        ((np.ones((3, 2)), 1, "pca"), {}, "method must be 'cur', 'fps' or 'random', got 'pca'"),
+        ((np.ones((3, 2)), 1, "pca"), {}, "method must be 'cur', 'fps', 'cholesky' or 'random', got 'pca'"),
         ((np.ones((3, 2)), 1), {"what": "rows"}, "what must be 'samples' or 'features'"),
+        ((np.ones((3, 2)), 1, "cholesky"), {"zeta": 0}, "zeta must be a finite number above 0, got 0"),
         ((np.ones((3, 2)), 1), {"seed": -1}, "seed must be an integer of 0 or more, got -1"),
         ((np.full((3, 2), np.nan), 1), {}, r"X must be finite .* X\[0, 0\] is NaN"),
         ((np.ones(3), 1), {}, "X must have shape"),

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from castile._memory import require_memory
 from castile.errors import InputError, InputTypeError
 from castile.kernels._blocks import DotProduct, kernel_of_rows
-from castile.kernels._rows import as_rows
+from castile.kernels._rows import as_rows, check_zeta
+from castile.models._pivoted_cholesky import pivoted_cholesky
 from castile.progress import step, track
 
 __all__ = ["select"]
@@ -25,9 +26,10 @@ IntArray = npt.NDArray[np.int64]
 def select(
     X: Any,
     n: float,
-    method: Literal["cur", "fps", "random"] = "cur",
+    method: Literal["cur", "fps", "cholesky", "random"] = "cur",
     *,
     seed: int = 0,
+    zeta: float = 1,
     what: Literal["samples", "features"] = "samples",
     normalize: bool | None = None,
     randomize: bool = False,
@@ -41,15 +43,19 @@ def select(
         Features, one sample per row. A sparse matrix is made dense, if it fits into memory.
     n : int or float
         How many; or, as a float in (0, 1], which fraction of them.
-    method : {"cur", "fps", "random"}, default="cur"
+    method : {"cur", "fps", "cholesky", "random"}, default="cur"
         ``"cur"``: by leverage scores, the squared norms of the rows of the leading ``n`` left
         singular vectors [1]_. The highest score is chosen, its row is projected out of all others,
         and so on [2]_ (that is a pivoted QR factorization of the singular vectors, which are
         computed once). Beyond the numerical rank, the procedure starts anew with those that are
         left. ``"fps"``: farthest point sampling, each the farthest from all before it; the first is
-        drawn. ``"random"``: uniformly, without replacement.
+        drawn. ``"cholesky"``: the pivots of a Cholesky factorization of the kernel matrix
+        :math:`(x \cdot y)^\zeta` [3]_: each the one whose kernel with itself those before it explain
+        least, until what is left is rounding. ``"random"``: uniformly, without replacement.
     seed : int, default=0
-        Of the random numbers; ``"cur"`` needs none, except with ``randomize``.
+        Of the random numbers; ``"cholesky"`` needs none, nor does ``"cur"``, except with ``randomize``.
+    zeta : float, default=1
+        Power of the kernel for ``"cholesky"``, above zero; the other methods do not use it.
     what : {"samples", "features"}, default="samples"
         Rows or columns.
     normalize : bool, optional
@@ -62,14 +68,16 @@ def select(
     progress : bool, default=False
         Show progress bars: of the points chosen by ``"fps"``; of the Gram matrix for ``"cur"``, whose
         singular vectors and pivots follow, single calls of LAPACK with a bar that only shows that
-        work goes on. ``"random"`` has nothing long to show.
+        work goes on; of the pivots of ``"cholesky"``. ``"random"`` has nothing long to show.
 
     Returns
     -------
     ndarray of shape (n,), int64
         Distinct indices in the order in which they were chosen, so that a shorter choice by
-        ``"fps"`` or ``"random"`` is the beginning of a longer one. A copy of one that has been
-        chosen comes only after all that differ. The same for any number of threads.
+        ``"fps"``, ``"cholesky"`` or ``"random"`` is the beginning of a longer one. A copy of one that
+        has been chosen comes only after all that differ. The same for any number of threads.
+        ``"cholesky"`` returns fewer than ``n`` if the kernel matrix has a lower rank: it leaves out
+        copies, and whatever has less than 1e-12 of the largest kernel that the chosen do not explain.
 
     Raises
     ------
@@ -78,12 +86,15 @@ def select(
     InputTypeError
         If ``X`` holds something else than rows of numbers, or ``n`` or ``seed`` is no number.
     MemoryLimitError
-        If a dense copy of ``X``, or the Gram matrix of ``"cur"``, would not fit into memory.
+        If a dense copy of ``X``, the Gram matrix of ``"cur"``, or the factor of ``"cholesky"``, which
+        has ``n`` numbers for each row, would not fit into memory.
 
     References
     ----------
     .. [1] Mahoney and Drineas, PNAS 106, 697 (2009), doi:10.1073/pnas.0803205106.
     .. [2] Imbalzano et al., J. Chem. Phys. 148, 241730 (2018), doi:10.1063/1.5024611.
+    .. [3] Harbrecht, Peters and Schneider, Appl. Numer. Math. 62, 428 (2012),
+       doi:10.1016/j.apnum.2011.10.001.
 
     Examples
     --------
@@ -93,14 +104,16 @@ def select(
     >>> sorted(castile.select(X, 2, method="fps").tolist())
     [0, 3]
     """
-    if method not in ("cur", "fps", "random"):
-        raise InputError(f"method must be 'cur', 'fps' or 'random', got {method!r}")
+    if method not in ("cur", "fps", "cholesky", "random"):
+        raise InputError(f"method must be 'cur', 'fps', 'cholesky' or 'random', got {method!r}")
     if what not in ("samples", "features"):
         raise InputError(f"what must be 'samples' or 'features', got {what!r}")
     items = _items(X, what)
     count = _count(n, len(items), what)
     rng = _generator(seed)
-    if normalize if normalize is not None else what == "samples":
+    power = check_zeta(zeta)
+    unit = bool(normalize if normalize is not None else what == "samples")
+    if unit:
         items = _normalized(items)
     distinct, copies = _split_copies(items)
     if len(copies):
@@ -112,6 +125,8 @@ def select(
             chosen = rng.permutation(len(items))[:n_first]
         elif method == "fps":
             chosen = _farthest_points(items, n_first, rng, progress)
+        elif method == "cholesky":
+            return distinct[pivoted_cholesky(items, n_first, power, unit=unit, progress=progress)]
         elif randomize:
             chosen = _cur_at_random(items, n_first, rng, progress)
         else:
