@@ -1,0 +1,1 @@
+"""Force fields: energies, forces and stresses as sums of local terms."""
