@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -15,6 +16,8 @@ from castile.io import check_output
 from castile.storage._arrays import sync_folder
 
 __all__ = ["replacing"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -39,28 +42,35 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     FileWriteError
         If the disk is full or fails; what was there before is untouched.
     """
-    target = check_output(path, overwrite=True)
-    if target.exists() and not os.access(target, os.W_OK):
-        raise FileWriteError(f"{path} is read-only; make it writable, or choose another name")
-    # Short, as the whole name must stay below 255 bytes.
-    temporary = target.parent / f".castile-{secrets.token_hex(6)}.tmp"
+    with _errors_explained(path):
+        target = check_output(path, overwrite=True)
+        if target.exists() and not os.access(target, os.W_OK):
+            raise FileWriteError(f"{path} is read-only; make it writable, or choose another name")
+        # Short, as the whole name must stay below 255 bytes.
+        temporary = target.parent / f".castile-{secrets.token_hex(6)}.tmp"
+        try:
+            with _new_file(temporary, target) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+        finally:
+            with suppress(OSError):  # it has its final name, or was never made
+                temporary.unlink()
+
+
+@contextmanager
+def _errors_explained(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
-        with _new_file(temporary, target) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        sync_folder(target.parent)
+        yield
     except CastileError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        raised = FileWriteError(f"cannot write {path} ({reason}); make room or write elsewhere")
+        remedy = "make room or write elsewhere" if error.errno in _FULL else "write elsewhere"
+        raised = FileWriteError(f"cannot write {path} ({error.strerror or error}); {remedy}")
         raised.errno = error.errno
         raise raised from error
-    finally:
-        with suppress(OSError):  # it has its final name, or was never made
-            temporary.unlink()
 
 
 def _new_file(temporary: Path, target: Path) -> BinaryIO:

@@ -19,6 +19,7 @@ import pytest
 from castile.errors import FileReadError, FileWriteError, InputError, InputTypeError
 from castile.models.force_field import _model_file, _model_members
 from castile.models.force_field._model_file import read_model, write_model
+from castile.models.force_field._replacing import replacing
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
@@ -320,6 +321,12 @@ def test_names_that_cannot_be_written_to_are_refused(tmp_path):
         write_model(tmp_path, {}, {})
     with pytest.raises(InputError, match="does not exist; create it"):
         write_model(tmp_path / "no" / "a", {}, {})
+
+
+def test_errors_of_castile_pass_through_a_file_that_is_being_written(tmp_path):
+    with pytest.raises(FileWriteError, match=r"^mine$"), replacing(tmp_path / "a"):
+        raise FileWriteError("mine")
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---------------------------------------------------------------- what is refused
