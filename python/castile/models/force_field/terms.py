@@ -107,7 +107,7 @@ def descriptor_for(term: Term, species: tuple[str, ...], lengths: Lengths) -> An
         sigma=_SIGMA * lengths.neighbor,
         species=species,
         cutoff_width=width,
-        density_weighting={"function": "polynomial", "r0": _WEIGHT_RADIUS * lengths.neighbor, "exponent": 6},
+        density_weighting={"function": "pow", "r0": _WEIGHT_RADIUS * lengths.neighbor, "c": 1.0, "d": 1.0, "m": 6},
     )
 
 
