@@ -18,7 +18,8 @@ _SIGMA = 0.21
 _CUTOFF_WIDTH = 0.43
 _WEIGHT_RADIUS = 1.28
 _SPACINGS = 2.0  # cutoff in cube roots of the volume per atom
-_SHORTEST_CUTOFF = 4.0  # Å
+_SHORTEST_CUTOFF = 5.0  # Å
+_SHORTEST_NEIGHBOR = 1.8  # Å: bonds to hydrogen are no measure of what surrounds an atom
 
 _SELECTIONS = ("cholesky", "cur", "fps", "random")
 
@@ -38,18 +39,18 @@ class SoapTerm:
         Sparse points of each species, at most; fewer if the data hold fewer that are not alike.
     selection : {"cholesky", "cur", "fps", "random"}
         How they are chosen, see :func:`castile.select`.
-    prior : float, optional
-        Prior standard deviation of an atom's energy, in eV; by default in proportion to the forces of the data.
     cutoff : float, optional
         Of the default descriptor, Å.
+    prior_factor : float
+        Prior standard deviation of an atom's energy from this term, over the ``prior`` of the force field.
     """
 
     descriptor: SOAP | None = None
     zeta: float = 4.0
     n_sparse: int = 2000
     selection: str = "cholesky"
-    prior: float | None = None
     cutoff: float | None = None
+    prior_factor: float = 1.0
 
     def __post_init__(self) -> None:
         if self.descriptor is not None and not isinstance(self.descriptor, SOAP):
@@ -61,7 +62,7 @@ class SoapTerm:
         check_zeta(self.zeta)
         _checks.integer("n_sparse", self.n_sparse, 1)
         _checks.choice("selection", self.selection, _SELECTIONS)
-        _check_optional(self)
+        _check_numbers(self)
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,17 @@ class PairTerm:
         Radial functions.
     cutoff : float, optional
         In Å; by default that of the SOAP term's default descriptor.
-    prior : float, optional
-        Prior standard deviation of what each function adds to an atom's energy, in eV; by default in proportion to the
-        forces of the data.
+    prior_factor : float
+        Prior standard deviation of what each function adds to an atom's energy, over the ``prior`` of the force field.
     """
 
     n_max: int = 8
     cutoff: float | None = None
-    prior: float | None = None
+    prior_factor: float = 1.0
 
     def __post_init__(self) -> None:
         _checks.integer("n_max", self.n_max, 1)
-        _check_optional(self)
+        _check_numbers(self)
 
 
 Term = SoapTerm | PairTerm
@@ -96,18 +96,18 @@ def descriptor_for(term: Term, species: tuple[str, ...], lengths: Lengths) -> An
     if isinstance(term, SoapTerm) and term.descriptor is not None:
         return _with_species(term.descriptor, species)
     cutoff = term.cutoff if term.cutoff is not None else max(_SPACINGS * lengths.spacing, _SHORTEST_CUTOFF)
-    width = min(_CUTOFF_WIDTH * lengths.neighbor, 0.5 * cutoff)
+    neighbor = max(lengths.neighbor, _SHORTEST_NEIGHBOR)
+    sigma, width = _SIGMA * neighbor, min(_CUTOFF_WIDTH * neighbor, 0.5 * cutoff)
     if isinstance(term, PairTerm):
-        sigma = _SIGMA * lengths.neighbor
         return RadialSpectrum(cutoff, n_max=term.n_max, sigma=sigma, species=species, cutoff_width=width)
     return SOAP(
         cutoff,
         n_max=8,
         l_max=6,
-        sigma=_SIGMA * lengths.neighbor,
+        sigma=sigma,
         species=species,
         cutoff_width=width,
-        density_weighting={"function": "pow", "r0": _WEIGHT_RADIUS * lengths.neighbor, "c": 1.0, "d": 1.0, "m": 6},
+        density_weighting={"function": "pow", "r0": _WEIGHT_RADIUS * neighbor, "c": 1.0, "d": 1.0, "m": 6},
     )
 
 
@@ -130,8 +130,8 @@ def _check_descriptor(descriptor: SOAP) -> None:
             raise InputError(f"descriptor must have {name}={needed!r} in a force field, got {value!r}")
 
 
-def _check_optional(term: Term) -> None:
+def _check_numbers(term: Term) -> None:
     if term.cutoff is not None:
         _checks.positive_length("cutoff", term.cutoff)
-    if term.prior is not None and _checks.real("prior", term.prior, " in eV") <= 0.0:
-        raise InputError(f"prior must be above 0, in eV, got {term.prior!r}")
+    if _checks.real("prior_factor", term.prior_factor) <= 0.0:
+        raise InputError(f"prior_factor must be above 0, got {term.prior_factor!r}")

@@ -1,0 +1,217 @@
+"""Terms with what the training data gave them: their columns, the prior of these, and their part of the potential."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from castile import _core
+from castile.errors import InputError
+from castile.io import describe_descriptor, restore_descriptor
+from castile.kernels._blocks import DotProduct, kernel_of_rows
+from castile.models.force_field._lengths import Lengths
+from castile.models.force_field._whitening import DiagonalBlock, EigenBlock, TriangularBlock, kernel_block
+from castile.models.force_field.terms import PairTerm, SoapTerm, Term, descriptor_for
+from castile.models.selection import select
+from castile.progress import cut
+from castile.structures import StructureArrays
+
+__all__ = ["FittedPairTerm", "FittedSoapTerm", "FittedTerm", "fit_term", "restore_term"]
+
+FloatArray = npt.NDArray[np.float64]
+Block = TriangularBlock | EigenBlock | DiagonalBlock
+
+# Rows of each species that sparse points are chosen from.
+_MOST_CANDIDATES = 20_000
+_MOST_CANDIDATE_BYTES = 1 << 28
+_ATOMS_AT_ONCE = 4_096
+
+
+@dataclass(frozen=True, eq=False)
+class FittedSoapTerm:
+    """A kernel with its sparse points.
+
+    Attributes
+    ----------
+    descriptor : SOAP
+        With species.
+    zeta : float
+    points : tuple of ndarray, each of shape (n_points, n_features)
+        Rows of norm one, for each species.
+    prior_factor : float
+    """
+
+    descriptor: Any
+    zeta: float
+    points: tuple[FloatArray, ...]
+    prior_factor: float = 1.0
+
+    @property
+    def n_columns(self) -> int:
+        """Number of sparse points."""
+        return sum(map(len, self.points))
+
+    def columns(self) -> _core.DescriptorColumns:
+        """Return what writes the columns."""
+        return _core.DescriptorColumns(core_of(self.descriptor), float(self.zeta), True, list(self.points))
+
+    def blocks(self) -> list[Block]:
+        """Return the prior of the columns, for a force field whose prior is one."""
+        kernel = DotProduct(float(self.zeta), True)
+        return [kernel_block(kernel_of_rows(rows, rows, kernel), self.prior_factor) for rows in self.points]
+
+    def part(self, weights: FloatArray) -> _core.DescriptorTerm:
+        """Return the term with weights, shape (n_columns,)."""
+        ends = np.cumsum([len(rows) for rows in self.points])
+        parts = [np.ascontiguousarray(w) for w in np.split(weights, ends[:-1])]
+        return _core.DescriptorTerm(core_of(self.descriptor), float(self.zeta), True, list(self.points), parts)
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+        """Return metadata and arrays for a file."""
+        metadata = {
+            "kind": "soap",
+            "descriptor": describe_descriptor(self.descriptor),
+            "zeta": self.zeta,
+            "prior_factor": self.prior_factor,
+        }
+        return metadata, {f"points_{k}": rows for k, rows in enumerate(self.points)}
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPairTerm:
+    """Pair functions, which are the columns.
+
+    Attributes
+    ----------
+    descriptor : RadialSpectrum
+        With species.
+    scales : ndarray of shape (n_features,)
+        Root mean square of the features in the training data: each function is to add about as much to an energy.
+    prior_factor : float
+    """
+
+    descriptor: Any
+    scales: FloatArray
+    prior_factor: float = 1.0
+
+    @property
+    def n_columns(self) -> int:
+        """Functions for each species of the center."""
+        return len(self.descriptor.species) * len(self.scales)
+
+    def columns(self) -> _core.DescriptorColumns:
+        """Return what writes the columns."""
+        return _core.DescriptorColumns(core_of(self.descriptor))
+
+    def blocks(self) -> list[Block]:
+        """Return the prior of the columns, for a force field whose prior is one."""
+        return [DiagonalBlock(np.tile(self.prior_factor / self.scales, len(self.descriptor.species)))]
+
+    def part(self, weights: FloatArray) -> _core.DescriptorTerm:
+        """Return the term with weights, shape (n_columns,)."""
+        n_species = len(self.descriptor.species)
+        rows = [np.eye(len(self.scales))] * n_species
+        parts = list(np.ascontiguousarray(weights.reshape(n_species, -1)))
+        return _core.DescriptorTerm(core_of(self.descriptor), 1.0, False, rows, parts)
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+        """Return metadata and arrays for a file."""
+        metadata = {
+            "kind": "pair",
+            "descriptor": describe_descriptor(self.descriptor),
+            "prior_factor": self.prior_factor,
+        }
+        return metadata, {"scales": self.scales}
+
+
+FittedTerm = FittedSoapTerm | FittedPairTerm
+
+
+def core_of(descriptor: Any) -> Any:
+    """Return the compiled descriptor."""
+    return descriptor._core(descriptor._species_or_raise())
+
+
+def fit_term(
+    term: Term, structures: StructureArrays, frames: list[Any], species: tuple[str, ...], lengths: Lengths, seed: int
+) -> FittedTerm:
+    """Choose what a term learns from structures alone: its lengths and sparse points.
+
+    Parameters
+    ----------
+    term : SoapTerm or PairTerm
+    structures : StructureArrays
+        Of the frames.
+    frames : list of ase.Atoms
+    species : tuple of str
+    lengths : Lengths
+    seed : int
+    """
+    descriptor = descriptor_for(term, species, lengths)
+    if isinstance(term, PairTerm):
+        return FittedPairTerm(descriptor, _root_mean_squares(descriptor, structures, frames), term.prior_factor)
+    points = []
+    for k, symbol in enumerate(species):
+        rows = _unit_rows(descriptor, frames, symbol, np.random.default_rng([seed, k]))
+        points.append(_sparse_points(rows, term, seed, symbol))
+    return FittedSoapTerm(descriptor, float(term.zeta), tuple(points), term.prior_factor)
+
+
+def _root_mean_squares(descriptor: Any, structures: StructureArrays, frames: list[Any]) -> FloatArray:
+    squares, n_rows = np.zeros(len(descriptor.get_feature_names_out())), 0
+    for first, last in cut(structures.atom_offsets, _ATOMS_AT_ONCE):
+        rows = descriptor.transform(frames[first:last])
+        squares += np.sum(rows * rows, axis=0)
+        n_rows += len(rows)
+    means = np.sqrt(squares / max(n_rows, 1))
+    return np.where(means > 0.0, means, 1.0)
+
+
+def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, rng: np.random.Generator) -> FloatArray:
+    """Return features of norm one of the atoms of a species, or of some of them."""
+    counts = np.array([np.count_nonzero(np.array(atoms.get_chemical_symbols()) == symbol) for atoms in frames])
+    total, n_features = int(counts.sum()), len(descriptor.get_feature_names_out())
+    most = max(1, min(_MOST_CANDIDATES, _MOST_CANDIDATE_BYTES // (8 * n_features)))
+    wanted = np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
+    parts, before = [], 0
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    for first, last in cut(offsets, _ATOMS_AT_ONCE):
+        n = int(offsets[last] - offsets[first])
+        own = wanted[(wanted >= before) & (wanted < before + n)] - before
+        before += n
+        if len(own) == 0:
+            continue
+        parts.append(descriptor.transform(frames[first:last], centers=symbol)[own])
+    rows = np.concatenate(parts)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = rows[norms[:, 0] > 0.0]
+    return np.asarray(rows / norms[norms[:, 0] > 0.0])
+
+
+def _sparse_points(rows: FloatArray, term: SoapTerm, seed: int, symbol: str) -> FloatArray:
+    if len(rows) == 0:
+        raise InputError(
+            f"all environments of {symbol} are empty; raise the cutoff, or use a descriptor with center_weight above 0"
+        )
+    options: dict[str, Any] = {"zeta": float(term.zeta)}
+    if term.selection != "cholesky":  # which leaves out copies by itself
+        rows, options = np.unique(rows, axis=0), {"seed": seed}
+    n_points = min(term.n_sparse, len(rows))
+    chosen = select(rows, n_points, method=term.selection, **options)
+    return np.ascontiguousarray(rows[chosen])
+
+
+def restore_term(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> FittedTerm:
+    """Make the term that ``describe`` described; raise InputError if that cannot be."""
+    try:
+        descriptor = restore_descriptor(metadata["descriptor"])
+        if metadata["kind"] == "pair":
+            return FittedPairTerm(descriptor, arrays["scales"], float(metadata["prior_factor"]))
+        points = tuple(arrays[f"points_{k}"] for k in range(len(descriptor.species_)))
+        return FittedSoapTerm(descriptor, float(metadata["zeta"]), points, float(metadata["prior_factor"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"the file does not describe a term of a force field: {error!r}") from error

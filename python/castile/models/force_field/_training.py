@@ -1,0 +1,159 @@
+"""What a force field takes from its training data before the linear problem: scales, references and sparse points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from castile import _checks
+from castile.data import Dataset
+from castile.errors import InputError, InputTypeError
+from castile.models.force_field._baseline import Baseline
+from castile.models.force_field._fitted_terms import FittedTerm, fit_term
+from castile.models.force_field._lengths import Lengths, lengths_of, shortest_distances
+from castile.models.force_field._noise import KINDS
+from castile.models.force_field._repulsion import RepulsionRadii, radii_below
+from castile.models.force_field._whitening import Whitening
+from castile.models.force_field.terms import Term
+from castile.structures import as_structure_arrays, species_table
+
+__all__ = ["Foundation", "compositions", "lay_foundation", "typical_frames"]
+
+FloatArray = npt.NDArray[np.float64]
+
+# For forces that spread by 0.87 eV/Å; others are in proportion. See docs/force_fields.md.
+_NOISE = {"energy": 0.0005, "force": 0.05, "stress": 0.002}
+_SPREAD = 0.87
+_FEW = 5  # frames that typical lengths are taken from
+
+
+@dataclass(frozen=True, eq=False)
+class Foundation:
+    """What does not change while rows are added.
+
+    Attributes
+    ----------
+    species : tuple of str
+    scale : float
+        Spread of the forces over that of a typical set: energies of the model are in proportion.
+    noise : dict
+        Standard deviation of labels by kind: eV/atom, eV/Å, eV/Å³.
+    lengths : Lengths
+    baseline : Baseline
+    repulsion : RepulsionRadii or None
+    terms : tuple of fitted terms
+    whitening : Whitening
+    """
+
+    species: tuple[str, ...]
+    scale: float
+    noise: dict[str, float]
+    lengths: Lengths
+    baseline: Baseline
+    repulsion: RepulsionRadii | None
+    terms: tuple[FittedTerm, ...]
+    whitening: Whitening
+
+
+def lay_foundation(
+    dataset: Dataset,
+    terms: Sequence[Term],
+    *,
+    species: Sequence[str] | None,
+    noise: Mapping[str, float] | None,
+    baseline: Mapping[str, float] | None,
+    repulsion: bool,
+    seed: int,
+) -> Foundation:
+    """Choose everything that the linear problem stands on.
+
+    Raises
+    ------
+    InputError
+        For data without labels, and parameters that cannot be used.
+    """
+    _require_labels(dataset)
+    known = dataset.species if species is None else tuple(species)
+    structures = as_structure_arrays(dataset.frames)
+    of_atoms = species_table(known, structures.numbers, "ForceField")[structures.numbers]
+    counts = compositions(dataset, known)
+    references = Baseline.fit(counts, dataset.energies, dataset.isolated, known, baseline)
+    many = [atoms for atoms, alone in zip(dataset.frames, dataset.isolated, strict=True) if not alone]
+    if not many:
+        raise InputError("frames hold nothing but isolated atoms; add structures whose atoms are bound")
+    lengths = lengths_of(typical_frames(dataset, references.subtract(counts, dataset.energies)))
+    scale = _scale(dataset, references.subtract(counts, dataset.energies))
+    radii = None
+    if repulsion:
+        radii = radii_below(shortest_distances(dataset.frames, of_atoms, len(known)), known)
+    bound = as_structure_arrays(many)
+    fitted = tuple(fit_term(term, bound, many, known, lengths, seed) for term in terms)
+    whitening = Whitening([block for term in fitted for block in term.blocks()])
+    return Foundation(known, scale, _noise(noise, scale), lengths, references, radii, fitted, whitening)
+
+
+def compositions(dataset: Dataset, species: Sequence[str]) -> FloatArray:
+    """Return the number of atoms of each species, shape (n_frames, n_species)."""
+    counts = np.zeros((len(dataset), len(species)))
+    index = {symbol: k for k, symbol in enumerate(species)}
+    columns = np.array([index[chemical_symbols[number]] for number in dataset.numbers], dtype=np.int64)
+    np.add.at(counts, (dataset.frame_of_atoms(), columns), 1.0)
+    return counts
+
+
+def typical_frames(dataset: Dataset, energies: FloatArray) -> list[Atoms]:
+    """Return the frames of lowest energy per atom, or the first ones where energies are missing."""
+    usable = ~dataset.isolated & (dataset.n_atoms > 0)
+    per_atom = np.where(usable & dataset.has_energy, energies / np.maximum(dataset.n_atoms, 1), np.inf)
+    chosen = np.argsort(per_atom, kind="stable")[:_FEW]
+    chosen = chosen[np.isfinite(per_atom[chosen])]
+    if len(chosen) == 0:
+        chosen = np.flatnonzero(usable)[:_FEW]
+    return [dataset.frames[index] for index in chosen.tolist()]
+
+
+def _require_labels(dataset: Dataset) -> None:
+    if len(dataset) == 0:
+        raise InputError("frames is empty; give structures with energies, forces or stresses")
+    if not (dataset.has_energy.any() or dataset.has_forces.any() or dataset.has_stress.any()):
+        raise InputError(
+            "frames have neither energies nor forces nor stresses; name their keys with castile.data.read(frames, "
+            "energy_key=..., forces_key=...)"
+        )
+
+
+def _scale(dataset: Dataset, energies: FloatArray) -> float:
+    """Return the spread of the forces over that of a typical set; without forces that of energies per atom."""
+    forces = dataset.forces[dataset.has_forces]
+    if len(forces):
+        spread = float(np.sqrt(np.mean(forces**2)))
+    else:
+        counted = dataset.has_energy & ~dataset.isolated
+        per_atom = energies[counted] / dataset.n_atoms[counted]
+        spread = float(np.std(per_atom)) if counted.any() else 0.0
+    return spread / _SPREAD if spread > 0.0 else 1.0
+
+
+def _noise(given: Mapping[str, float] | None, scale: float) -> dict[str, float]:
+    noise = {kind: value * scale for kind, value in _NOISE.items()}
+    if given is None:
+        return noise
+    if not isinstance(given, Mapping):
+        raise InputTypeError(f"noise must be a dict such as {{'energy': 0.001}}, got {type(given).__name__}")
+    for kind, value in given.items():
+        _checks.choice("noise", kind, KINDS)
+        noise[kind] = _checks.real(f"noise[{kind!r}]", value)
+        if noise[kind] <= 0.0:
+            raise InputError(f"noise[{kind!r}] must be a standard deviation above 0, got {value!r}")
+    return noise
+
+
+def with_energies(dataset: Dataset, energies: FloatArray) -> Dataset:
+    """Return the same data with other energies."""
+    return replace(dataset, energies=energies)

@@ -1,0 +1,552 @@
+"""The force field: energies, forces and stresses from one sum of terms, fitted together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from sklearn.base import BaseEstimator
+
+from castile import _checks, _core, data
+from castile._memory import format_bytes
+from castile.data import Dataset
+from castile.descriptors import SOAP
+from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError
+from castile.models.force_field._assembly import Columns, label_layout, row_chunks
+from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
+from castile.models.force_field._training import Foundation, compositions, lay_foundation, with_energies
+from castile.models.force_field._triangular import TriangularState
+from castile.models.force_field.error_table import ErrorTable, error_table, residuals
+from castile.models.force_field.prediction import Prediction, Uncertainty
+from castile.models.force_field.terms import PairTerm, SoapTerm, Term
+from castile.progress import cut, track
+from castile.structures import as_frames, as_structure_arrays, species_table
+
+if TYPE_CHECKING:
+    from castile.calculator import Calculator
+
+__all__ = ["ForceField"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_PRIORS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # eV for typical forces, of which the evidence chooses
+_DEFAULT_MEMORY = 1 << 30
+_ROW_SHARE = 0.25  # of max_memory, for rows
+_ATOMS_AT_ONCE = 16_384
+
+
+class ForceField(BaseEstimator):  # type: ignore[misc]
+    r"""A conservative potential fitted to energies, forces and stresses by sparse Gaussian process regression.
+
+    The energy is a sum over atoms of reference energies and of functions of their neighborhoods: the kernel
+    :math:`(p \cdot p')^\zeta` of SOAP environments with sparse points, and pair functions. All weights come from one
+    linear problem with Gaussian priors, which gives their posterior, too. Forces and stresses are exact derivatives.
+
+    Parameters
+    ----------
+    terms : sequence of SoapTerm and PairTerm, optional
+        By default a SOAP term and a pair term. Their lengths follow from the data, unless they are given.
+    descriptor : SOAP, optional
+        Of the default SOAP term, if ``terms`` are not given.
+    zeta, n_sparse : optional
+        Of the default SOAP term, if ``terms`` are not given.
+    noise : dict, optional
+        Standard deviations ``{"energy": eV/atom, "force": eV/Å, "stress": eV/Å³}`` of the labels, or some of these; by
+        default 0.0006, 0.06 and 0.0023 times the root mean square of the forces in eV/Å. Labels with sigmas of their
+        own and weights: see :func:`castile.data.read`.
+    prior : float, optional
+        Prior standard deviation in eV of what each term adds to an atom's energy; by default the one for which the
+        training data are the most probable.
+    species : sequence of str, optional
+        By default those of the training data.
+    baseline : dict, optional
+        Energies per atom in eV of some species; by default those of isolated atoms, else least squares.
+    repulsion : bool, default=True
+        Add the repulsion of nuclei at distances shorter than those of the training data.
+    reference : ASE calculator, optional
+        Its energies, forces and stresses are subtracted before the fit and added to predictions. It is not saved.
+    max_memory : int, default=2**30
+        Bytes that fitting may take beyond the data and the compiled core, whatever the number of frames.
+    seed : int, default=0
+
+    Attributes
+    ----------
+    species_ : tuple of str
+    foundation_ : Foundation
+        Lengths, reference energies, repulsion, sparse points.
+    noise_ : dict
+    prior_ : float
+        In eV.
+    state_ : NormalEquations
+        Sums over all rows; more can be added.
+    solution_ : Solution
+        The posterior of the whitened weights, over ``prior_`` as far as its width is concerned.
+    potential_ : _core.Potential
+    training_ : dict
+        Numbers of frames, rows and columns, rank, condition, evidence.
+
+    References
+    ----------
+    Bartók et al., Phys. Rev. Lett. 104, 136403 (2010), doi:10.1103/PhysRevLett.104.136403; Bartók, Kondor and Csányi,
+    Phys. Rev. B 87, 184115 (2013), doi:10.1103/PhysRevB.87.184115; Foster et al., J. Mach. Learn. Res. 10, 857 (2009)
+    for the whitened solution.
+
+    Examples
+    --------
+    >>> import castile
+    >>> from castile import data, datasets
+    >>> train, test = data.split(data.read(datasets.load()), 0.2, stratify=True)
+    >>> ff = castile.ForceField(n_sparse=100).fit(train)
+    >>> table = ff.evaluate(test)
+    >>> bool(table["force"]["mae"] < 0.2)
+    True
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[Term] | None = None,
+        *,
+        descriptor: SOAP | None = None,
+        zeta: float | None = None,
+        n_sparse: int | None = None,
+        noise: Mapping[str, float] | None = None,
+        prior: float | None = None,
+        species: Sequence[str] | None = None,
+        baseline: Mapping[str, float] | None = None,
+        repulsion: bool = True,
+        reference: Any = None,
+        max_memory: int = _DEFAULT_MEMORY,
+        seed: int = 0,
+        **unknown: Any,
+    ) -> None:
+        _checks.reject_unknown(unknown, self._get_param_names(), type(self).__name__)
+        self.terms = terms
+        self.descriptor = descriptor
+        self.zeta = zeta
+        self.n_sparse = n_sparse
+        self.noise = noise
+        self.prior = prior
+        self.species = species
+        self.baseline = baseline
+        self.repulsion = repulsion
+        self.reference = reference
+        self.max_memory = max_memory
+        self.seed = seed
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(
+        self, frames: Any, y: Any = None, *, progress: bool = False, checkpoint: str | os.PathLike[str] | None = None
+    ) -> ForceField:
+        """Fit to labeled frames.
+
+        Parameters
+        ----------
+        frames : anything that :func:`castile.data.read` takes
+            A path, structures with labels as ASE leaves them, or a :class:`castile.data.Dataset`.
+        y : ignored
+        progress : bool
+            Show progress bars.
+        checkpoint : path, optional
+            Where the sums over rows are kept from time to time; a fit of the same frames that was broken off goes on
+            from there. The file is removed when the fit is done.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            For data without labels, and parameters that cannot be used.
+        MemoryLimitError
+            If ``max_memory`` does not hold the sums over rows and some rows.
+        """
+        dataset = self._read(frames)
+        self.prepare(dataset, progress=progress)
+        self.accumulate(dataset, progress=progress, checkpoint=checkpoint)
+        return self.solve(dataset, progress=progress)
+
+    def partial_fit(self, frames: Any, y: Any = None, *, progress: bool = False) -> ForceField:
+        """Add frames to those of earlier calls, and solve anew; the first call also chooses the sparse points."""
+        dataset = self._read(frames)
+        if not hasattr(self, "state_"):
+            self.prepare(dataset, progress=progress)
+        self.accumulate(dataset, progress=progress)
+        return self.solve(progress=progress)
+
+    def prepare(self, frames: Any, *, progress: bool = False) -> ForceField:
+        """Choose sparse points, references and scales, without looking at what they give: the first step of a fit."""
+        dataset = self._read(frames)
+        if self.prior is not None and _checks.real("prior", self.prior, " in eV") <= 0.0:
+            raise InputError(f"prior must be above 0, in eV, got {self.prior!r}")
+        self.foundation_ = lay_foundation(
+            dataset,
+            self._terms(),
+            species=self.species,
+            noise=self.noise,
+            baseline=self.baseline,
+            repulsion=_checks.flag("repulsion", self.repulsion),
+            seed=_checks.integer("seed", self.seed, 0),
+        )
+        self.species_ = self.foundation_.species
+        self.noise_ = self.foundation_.noise
+        self.state_ = NormalEquations(self.foundation_.whitening.n_whitened)
+        self._row_bytes()
+        for name in ("solution_", "potential_", "prior_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        return self
+
+    def accumulate(
+        self, frames: Any, *, progress: bool = False, checkpoint: str | os.PathLike[str] | None = None
+    ) -> ForceField:
+        """Add the rows of frames to the sums: the second step of a fit, in pieces or by several workers."""
+        self._require_prepared()
+        dataset = self._without_references(self._read(frames))
+        for rows in track(self._chunks(dataset), len(dataset), "rows", progress):
+            for part in rows:
+                self.state_.add(part.kind, part.rows, part.targets)
+        return self
+
+    def merge(self, other: ForceField) -> ForceField:
+        """Add the sums of a copy of this force field, which took in other frames after the same ``prepare``."""
+        if not isinstance(other, ForceField):
+            raise InputTypeError(f"other must be a ForceField, got {type(other).__name__}")
+        self._require_prepared()
+        other._require_prepared()
+        self.state_.merge(other.state_)
+        return self
+
+    def solve(self, frames: Any = None, *, progress: bool = False) -> ForceField:
+        """Find the weights for the sums so far: the last step of a fit.
+
+        Parameters
+        ----------
+        frames : as of :meth:`fit`, optional
+            All frames that were added, for the slower and more stable way that ill-conditioned data need.
+        progress : bool
+        """
+        self._require_prepared()
+        if sum(self.state_.n_rows.values()) == 0:
+            raise InputError("there are no rows yet; call accumulate with labeled frames first")
+        self.prior_ = float(self.prior) if self.prior is not None else self._most_probable_prior()
+        # A prior narrower than one is as good as noise that is wider by as much; the mean is that of the weights.
+        noise = {kind: sigma / self.prior_ for kind, sigma in self.noise_.items()}
+        try:
+            self.solution_ = self.state_.solve(noise)
+        except IllConditionedError:
+            if frames is None:
+                raise
+            self.solution_ = self._solve_by_rows(self._read(frames), noise, progress)
+        self._assemble()
+        return self
+
+    # ------------------------------------------------------------------ predictions
+
+    def predict(
+        self,
+        frames: Any,
+        *,
+        uncertainty: bool = False,
+        committee: int = 0,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Prediction:
+        """Predict energies, forces and stresses.
+
+        Parameters
+        ----------
+        frames : ase.Atoms or a sequence of them
+        uncertainty : bool
+            Also standard deviations of all of them, which costs about as much as the frames' part of a fit.
+        committee : int
+            Also the energies of so many models drawn from the posterior.
+        seed : int
+            Of the committee.
+        progress : bool
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        UnknownSpeciesError
+            If the training data had no such species.
+        """
+        self._require_fitted()
+        atoms_list = as_frames(frames)
+        structures = as_structure_arrays(atoms_list)
+        table = species_table(self.species_, structures.numbers, "ForceField")
+        parts = []
+        for first, last in self._track(cut(structures.atom_offsets, _ATOMS_AT_ONCE), len(atoms_list), progress):
+            parts.append(self.potential_.evaluate_frames(structures.slice(first, last).to_core(table)))
+        energies = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0)
+        energies += self.baseline_energies_[table[structures.numbers]]
+        forces = np.concatenate([part[1] for part in parts]) if parts else np.zeros((0, 3))
+        strain = np.concatenate([part[2] for part in parts]) if parts else np.zeros((0, 3, 3))
+        energy = _sums(energies, structures.atom_offsets)
+        stress = _stresses(strain, structures.cells, structures.pbc)
+        if self.reference is not None:
+            from castile.models.force_field._reference import reference_labels
+
+            labels = reference_labels(self.reference, atoms_list)
+            energy, forces, stress = energy + labels.energy, forces + labels.forces, stress + labels.stress
+        return Prediction(
+            energy,
+            forces,
+            stress,
+            energies,
+            structures.atom_offsets,
+            self.uncertainty(atoms_list, progress=progress) if uncertainty else None,
+            self._committee(atoms_list, committee, seed) + energy if committee else None,
+        )
+
+    def uncertainty(self, frames: Any, *, progress: bool = False) -> Uncertainty:
+        """Return standard deviations of energies, forces and stresses."""
+        self._require_fitted()
+        atoms_list = as_frames(frames)
+        energy, forces, stress = [np.zeros(0)], [np.zeros((0, 3))], [np.zeros((0, 6))]
+        for rows, layout in self._prediction_rows(atoms_list, derivatives=True, progress=progress):
+            stds = layout.split(self.prior_ * self.solution_.standard_deviations(rows))
+            energy.append(stds["energy"])
+            forces.append(stds["force"].reshape(-1, 3))
+            part = np.full((len(layout.stress), 6), np.nan)
+            part[layout.stress >= 0] = stds["stress"].reshape(-1, 6)
+            stress.append(part)
+        return Uncertainty(np.concatenate(energy), np.concatenate(forces), np.concatenate(stress))
+
+    def covariance(self, frames: Any, others: Any = None) -> FloatArray:
+        """Return the posterior covariance of total energies between frames, in eV².
+
+        Parameters
+        ----------
+        frames, others : ase.Atoms or sequences of them
+            By default the covariance of the frames with themselves.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_others)
+        """
+        self._require_fitted()
+        own = self._energy_rows(as_frames(frames))
+        theirs = None if others is None else self._energy_rows(as_frames(others))
+        return self.prior_**2 * self.solution_.covariance(own, theirs)
+
+    def evaluate(self, frames: Any, *, progress: bool = False) -> ErrorTable:
+        """Compare predictions with labels, by group.
+
+        Parameters
+        ----------
+        frames : anything that :func:`castile.data.read` takes
+        progress : bool
+
+        Returns
+        -------
+        ErrorTable
+            Mean absolute and root mean square errors and R² of energies per atom, force components and stress
+            components; ``print`` it. Isolated atoms do not count.
+        """
+        dataset = self._read(frames)
+        return error_table(residuals(dataset, self.predict(dataset.frames, progress=progress)))
+
+    def calculator(self, **options: Any) -> Calculator:
+        """Return an ASE calculator; options are those of :class:`castile.calculator.Calculator`."""
+        from castile.calculator import Calculator
+
+        self._require_fitted()
+        return Calculator(self, **options)
+
+    # ------------------------------------------------------------------ steps
+
+    @property
+    def baseline_energies_(self) -> FloatArray:
+        """Reference energy of each species in eV."""
+        return self.foundation_.baseline.energies
+
+    def _terms(self) -> tuple[Term, ...]:
+        given = {
+            name: value
+            for name in ("descriptor", "zeta", "n_sparse")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.terms is None:
+            return (SoapTerm(**given), PairTerm(cutoff=given["descriptor"].cutoff if "descriptor" in given else None))
+        if given:
+            raise InputError(f"give either terms or {', '.join(given)}, which are those of the default SOAP term")
+        terms = tuple(self.terms)
+        for term in terms:
+            if not isinstance(term, (SoapTerm, PairTerm)):
+                raise InputTypeError(f"terms must be SoapTerm or PairTerm, got {type(term).__name__}")
+        if not terms:
+            raise InputError("terms is empty; leave it out for the default ones")
+        return terms
+
+    def _read(self, frames: Any) -> Dataset:
+        return frames if isinstance(frames, Dataset) else data.read(frames)
+
+    def _without_references(self, dataset: Dataset) -> Dataset:
+        """Return the data that the terms are to describe."""
+        structures = as_structure_arrays(dataset.frames)
+        table = species_table(self.species_, structures.numbers, "ForceField")
+        base = self.foundation_.baseline.subtract(compositions(dataset, self.species_), dataset.energies)
+        changed = with_energies(dataset, base)
+        if self.reference is not None:
+            from castile.models.force_field._reference import subtract_reference
+
+            changed = subtract_reference(self.reference, changed)
+        if self.foundation_.repulsion is not None:
+            changed = self._without_repulsion(changed, structures.to_core(table))
+        return changed
+
+    def _without_repulsion(self, dataset: Dataset, core: Any) -> Dataset:
+        from dataclasses import replace
+
+        part = _core.Potential([self.foundation_.repulsion.part(self.species_)])
+        energies, forces, strain, _ = part.evaluate_frames(core)
+        cells = np.array([atoms.cell.array for atoms in dataset.frames]).reshape(-1, 3, 3)
+        pbc = np.array([atoms.pbc for atoms in dataset.frames]).reshape(-1, 3)
+        return replace(
+            dataset,
+            energies=dataset.energies - _sums(energies, dataset.offsets),
+            forces=dataset.forces - forces,
+            stresses=dataset.stresses - np.nan_to_num(_stresses(strain, cells, pbc)),
+        )
+
+    def _columns(self) -> Columns:
+        foundation = self.foundation_
+        table = species_table(self.species_, np.zeros(0, dtype=np.int64), "ForceField")
+        return Columns(tuple(term.columns() for term in foundation.terms), foundation.whitening, table)
+
+    def _row_bytes(self) -> int:
+        """Return the memory that rows may take."""
+        limit = _checks.integer("max_memory", self.max_memory, 1)
+        n = self.foundation_.whitening.n_whitened
+        fixed = 8 * n * n * 4  # sums by kind, and one matrix to solve
+        left = int(min(_ROW_SHARE * limit, limit - fixed))
+        least = 64 * 8 * self.foundation_.whitening.n_columns
+        if left < least:
+            raise MemoryLimitError(
+                f"max_memory is {format_bytes(limit)}, but {n} columns take {format_bytes(fixed + least)} whatever the "
+                "number of frames; raise max_memory, or lower n_sparse"
+            )
+        return left
+
+    def _chunks(self, dataset: Dataset) -> Iterator[tuple[int, Any]]:
+        return row_chunks(self._columns(), dataset, self.noise_, self._row_bytes())
+
+    def _most_probable_prior(self) -> float:
+        """Return the prior for which the training data are the most probable, of a few."""
+        scale = self.foundation_.scale
+        found = {}
+        for factor in _PRIORS:
+            prior = factor * scale
+            noise = {kind: sigma / prior for kind, sigma in self.noise_.items()}
+            try:
+                solution = self.state_.solve(noise)
+            except IllConditionedError:
+                continue
+            found[prior] = self._log_evidence(solution, prior)
+        return max(found, key=found.__getitem__) if found else scale
+
+    def _log_evidence(self, solution: Solution, prior: float) -> float:
+        """Return the evidence of a solution whose noise was divided by the prior, but not its targets."""
+        n_rows, twice_log_factor = self.state_.n_rows, 2.0 * float(np.log(solution.factor.diagonal()).sum())
+        divided = sum(n_rows[kind] * np.log(2.0 * np.pi * sigma**2) for kind, sigma in solution.noise.items())
+        misfit = -2.0 * solution.log_evidence - twice_log_factor - divided
+        undivided = divided + 2.0 * sum(n_rows.values()) * np.log(prior)
+        return float(-0.5 * (misfit / prior**2 + twice_log_factor + undivided))
+
+    def _solve_by_rows(self, dataset: Dataset, noise: dict[str, float], progress: bool) -> Solution:
+        state = TriangularState(self.foundation_.whitening.n_whitened, noise)
+        changed = self._without_references(dataset)
+        for rows in track(self._chunks(changed), len(changed), "rows, once more", progress):
+            for part in rows:
+                state.add(part.kind, part.rows, part.targets)
+        return state.solve()
+
+    def _assemble(self) -> None:
+        """Make the potential of the mean weights."""
+        weights = self.foundation_.whitening.coefficients(self.solution_.mean)
+        parts: list[Any] = []
+        first = 0
+        for term in self.foundation_.terms:
+            parts.append(term.part(weights[first : first + term.n_columns]))
+            first += term.n_columns
+        if self.foundation_.repulsion is not None:
+            parts.append(self.foundation_.repulsion.part(self.species_))
+        self.potential_ = _core.Potential(parts)
+        self.training_ = {
+            "rows": self.state_.n_rows,
+            "columns": self.foundation_.whitening.n_columns,
+            "rank": sum(self.foundation_.whitening.ranks),
+            "condition": self.solution_.condition,
+            "log_evidence": self.solution_.log_evidence,
+        }
+
+    def _prediction_rows(self, frames: list[Atoms], *, derivatives: bool, progress: bool = False) -> Iterator[Any]:
+        """Yield whitened rows of frames, and their layout."""
+        structures = as_structure_arrays(frames)
+        species_table(self.species_, structures.numbers, "ForceField")
+        columns = self._columns()
+        periodic = structures.pbc.all(axis=1)
+        n_rows = 7 + 3 * np.diff(structures.atom_offsets) if derivatives else np.ones(len(frames), dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(n_rows)])
+        most = max(1, self._row_bytes() // columns.bytes_per_row)
+        for first, last in self._track(cut(offsets, int(most)), len(frames), progress):
+            part = structures.slice(first, last)
+            ones = np.ones(part.n_frames)
+            layout = label_layout(
+                part,
+                ones,
+                np.ones(part.n_atoms) if derivatives else None,
+                np.where(periodic[first:last], 1.0, 0.0) if derivatives else None,
+            )
+            rows = columns.rows(part, layout)
+            yield rows, layout
+
+    def _energy_rows(self, frames: list[Atoms]) -> FloatArray:
+        rows = [rows for rows, _ in self._prediction_rows(frames, derivatives=False)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.solution_.n_columns))
+
+    def _committee(self, frames: list[Atoms], n: int, seed: int) -> FloatArray:
+        """Return how the energies of drawn models differ from the mean's, shape (n, n_frames)."""
+        n = _checks.integer("committee", n, 1)
+        draws = self.prior_ * (self.solution_.sample(n, seed) - self.solution_.mean)
+        return np.asarray((self._energy_rows(frames) @ draws.T).T)
+
+    @staticmethod
+    def _track(runs: Iterator[tuple[int, int]], total: int, progress: bool) -> Any:
+        return track(((last - first, (first, last)) for first, last in runs), total, "frames", progress)
+
+    def _require_prepared(self) -> None:
+        if not hasattr(self, "state_"):
+            raise NotFittedError("this ForceField has no sums over rows; call prepare (or fit) first")
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "potential_"):
+            raise NotFittedError("this ForceField is not fitted; call fit with labeled frames first")
+
+
+def _sums(values: FloatArray, offsets: npt.NDArray[np.int64]) -> FloatArray:
+    """Return the sum over each frame's atoms."""
+    sums = np.zeros(len(offsets) - 1)
+    filled = np.diff(offsets) > 0
+    if filled.any():
+        sums[filled] = np.add.reduceat(values, offsets[:-1][filled])
+    return sums
+
+
+def _stresses(strain: FloatArray, cells: FloatArray, pbc: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return stresses (n_frames, 6) from derivatives by strain; NaN where not all directions are periodic."""
+    volumes = np.abs(np.linalg.det(cells))
+    voigt = strain.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]]
+    periodic = pbc.all(axis=1)
+    return np.where(periodic[:, None], voigt / np.where(periodic, volumes, 1.0)[:, None], np.nan)
