@@ -120,8 +120,9 @@ def read(
         source = concatenate(source)
     keys = Keys(energy_key, forces_key, stress_key, virial_key, group_key, force_mask_key)
     if isinstance(source, Dataset):
-        if any(key is not None for key in keys) or index != ":":
-            raise InputError("a Dataset has its labels already; read them again with other keys from dataset.frames")
+        options = (index, format, file_weights, allow_nan)
+        if any(key is not None for key in keys) or options != (":", None, True, False):
+            raise InputError("a Dataset has its labels already; read them again in another way from dataset.frames")
         return _reweighted(source, weights)
     flags = {"file_weights": file_weights, "allow_nan": allow_nan, "allow_unlabeled": allow_unlabeled}
     for name, value in flags.items():
