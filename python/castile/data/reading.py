@@ -140,6 +140,7 @@ def _labeled(
     for atoms, name in zip(atoms_list, names, strict=True):
         if len(atoms) == 0:
             raise InputError(f"{name} has no atoms; leave it out")
+        _check_header(atoms, name)
     as_structure_arrays(atoms_list)  # checks positions and cells
     frames = [Frame.of(atoms, name) for atoms, name in zip(atoms_list, names, strict=True)]
     keys = keys.checked(frames)
@@ -153,6 +154,16 @@ def _labeled(
         notes += about_weights
     dataset = Dataset.from_arrays(atoms_list, groups=groups, isolated=isolated, **arrays)
     return replace(dataset, notes=(*notes, *named_only))
+
+
+def _check_header(atoms: Atoms, name: str) -> None:
+    """Raise if cell or columns of an extended XYZ file were passed over, which ASE does without a word."""
+    for key in atoms.info:
+        if str(key).lower() in ("lattice", "properties"):
+            raise InputError(
+                f"{name}: info[{key!r}] was not understood by ASE, which knows it as {str(key).capitalize()!r} only: the "
+                "cell or the columns of the file are lost; spell it so in the file"
+            )
 
 
 def _reweighted(dataset: Dataset, weights: Any) -> Dataset:

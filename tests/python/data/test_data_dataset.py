@@ -1,6 +1,8 @@
 """The data set, what one takes from it, and its table."""
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,3 +154,10 @@ def test_an_empty_dataset_has_no_atoms(dataset):
     assert "0 frames" in repr(empty)
     assert empty.species == ()
     assert len(empty.noise(energy=1, force=1, stress=1).force) == 0
+
+
+def test_the_example_of_the_documentation_runs(capsys):
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(block, {})
+    assert "Si diamond" in capsys.readouterr().out
