@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from castile._checks import flag
@@ -158,11 +159,15 @@ def _labeled(
 
 def _check_header(atoms: Atoms, name: str) -> None:
     """Raise if cell or columns of an extended XYZ file were passed over, which ASE does without a word."""
-    for key in atoms.info:
-        if str(key).lower() in ("lattice", "properties"):
+    for key, value in atoms.info.items():
+        name_in_file = str(key).lower()
+        lost_cell = name_in_file == "lattice" and np.size(value) == 9 and not atoms.cell.any()
+        lost_columns = name_in_file == "properties" and str(value).startswith("species:")
+        if lost_cell or lost_columns:
+            lost = "cell" if lost_cell else "columns"
             raise InputError(
-                f"{name}: info[{key!r}] was not understood by ASE, which knows it as {str(key).capitalize()!r} only: the "
-                "cell or the columns of the file are lost; spell it so in the file"
+                f"{name}: info[{key!r}] was not understood by ASE, which knows it as {name_in_file.capitalize()!r} "
+                f"only, so that the {lost} of the file went unread; spell it so in the file"
             )
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from labeled import message_of
+from labeled import crystal, message_of
 
 from castile import data
 
@@ -76,6 +76,12 @@ def test_headers_that_ase_passes_over_are_refused(written):
     assert "info['lattice'] was not understood" in message_of(data.read, written(GPUMD))
     text = GPUMD.replace("lattice", "Lattice")
     assert "info['properties'] was not understood" in message_of(data.read, written(text))
+
+
+def test_notes_of_ones_own_are_no_headers():
+    atoms = crystal(energy=-1.0)
+    atoms.info.update(lattice="fcc", properties={"gap": 1.0})
+    assert data.read(atoms).has_energy.all()
 
 
 def test_files_of_gpumd(written):

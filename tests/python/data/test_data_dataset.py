@@ -83,6 +83,7 @@ def test_pickles_hold_everything(dataset):
     assert again.frames == dataset.frames
     np.testing.assert_array_equal(again.forces, dataset.forces)
     assert again.notes == dataset.notes
+    assert not again.forces.flags.writeable
 
 
 def test_labels_may_be_arrays():

@@ -202,7 +202,16 @@ def test_labels_that_are_not_finite_are_refused_or_missing(value):
     assert np.isnan(dataset.forces[3]).all()
 
 
-@pytest.mark.parametrize("value", ["abc", [1.0, 2.0], [[1.0]] * 3])
+def test_a_label_that_is_missing_leaves_the_place_to_another():
+    atoms = crystal(energy=np.nan, forces=np.full((2, 3), np.nan))
+    atoms.info["REF_energy"] = -1.0
+    atoms.arrays["REF_forces"] = random_forces()
+    dataset = data.read(atoms, allow_nan=True)
+    assert dataset.energies.tolist() == [-1.0]
+    np.testing.assert_array_equal(dataset.forces, random_forces())
+
+
+@pytest.mark.parametrize("value", ["abc", [1.0, 2.0], [[1.0]] * 3, 1j, 10**400, {"a": 1.0}])
 def test_labels_of_a_wrong_form_are_refused(value):
     atoms = crystal()
     atoms.info["REF_energy"] = value
