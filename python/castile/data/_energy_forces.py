@@ -84,7 +84,8 @@ def frame_forces(frame: Frame, key: str | bool | None, allow_nan: bool) -> Float
     """Return the forces in eV/Å, shape (n_atoms, 3); None if there are none, InputError if two labels disagree."""
     labels = find(frame, FORCES, key)
     shape = (len(frame.atoms), 3)
-    found = [(label, np.asarray(as_numbers(frame, label, [shape], allow_nan))) for label in labels]
+    values = [np.asarray(as_numbers(frame, label, [shape], allow_nan)) for label in labels]
+    found = [(label, array) for label, array in zip(labels, values, strict=True) if not np.isnan(array).all()]
     if not found:
         return None
     first, forces = found[0]

@@ -137,7 +137,7 @@ def as_numbers(frame: Frame, label: Label, shapes: Sequence[tuple[int, ...]], al
     """Return a label as float64 array of one of the shapes; what is not finite becomes NaN, if that is allowed."""
     try:
         array = np.asarray(label.value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{frame.name}: {label.source} must hold numbers, got {_short(label.value)}") from None
     if () in shapes and array.size == 1:
         array = array.reshape(())

@@ -8,6 +8,7 @@ from typing import Any
 
 from ase import Atoms
 
+from castile.errors import InputError
 from castile.structures import as_frames
 
 __all__ = ["are_paths", "load"]
@@ -23,6 +24,8 @@ def are_paths(source: Any) -> bool:
 def load(source: Any, index: str, format: str | None) -> tuple[list[Atoms], list[str]]:
     """Return frames, and what messages call each."""
     if not are_paths(source):
+        if index != ":" or format is not None:
+            raise InputError("index and format are for files; choose frames as in frames[::10]")
         frames = as_frames(source)
         return frames, [f"frame {number}" for number in range(len(frames))]
     from castile.io import read_frames

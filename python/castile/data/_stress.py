@@ -99,21 +99,18 @@ def _reason(stress: FloatArray, other: FloatArray, volume: float) -> str:
         sign = " with the other sign" if factor < 0.0 else ""
         if _close(abs(factor), 1.0):
             return ": the sign of one of them is likely the other"
-        for scale, what in _scales(volume):
+        if _close(abs(factor), volume) or _close(abs(factor), 1.0 / volume):
+            return f": one of them likely lacks the volume as a factor{', and has the other sign' if sign else ''}"
+        for unit, scale in _UNITS.items():
             if _close(abs(factor), scale):
-                return f": the second is likely {what}{sign}"
+                return f": the second is likely in {unit}{sign}"
             if _close(abs(factor), 1.0 / scale):
-                return f": the first is likely {what}{sign}"
+                return f": the first is likely in {unit}{sign}"
         return f": the second is {factor:.4g} times the first"
     for order in ((0, 1, 2, 5, 3, 4), (0, 1, 2, 4, 5, 3), (0, 1, 2, 5, 4, 3)):
         if (permuted := _factor(stress, other[list(order)])) is not None and _close(abs(permuted), 1.0):
             return ": the order of the shear components is likely another"
     return ""
-
-
-def _scales(volume: float) -> list[tuple[float, str]]:
-    units = [(factor, f"in {unit}") for unit, factor in _UNITS.items()]
-    return [*units, (volume, "multiplied by the volume"), (1.0 / volume, "divided by the volume")]
 
 
 def _factor(stress: FloatArray, other: FloatArray) -> float | None:

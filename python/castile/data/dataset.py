@@ -104,6 +104,10 @@ class Dataset:
                 view.flags.writeable = False
                 object.__setattr__(self, entry.name, view)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # arrays of a pickle could be written to
+
     @classmethod
     def from_arrays(cls, frames: Any, **labels: Any) -> Dataset:
         """Make a data set of frames and labels that are arrays already.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from castile._checks import flag
@@ -120,8 +121,9 @@ def read(
         source = concatenate(source)
     keys = Keys(energy_key, forces_key, stress_key, virial_key, group_key, force_mask_key)
     if isinstance(source, Dataset):
-        if any(key is not None for key in keys) or index != ":":
-            raise InputError("a Dataset has its labels already; read them again with other keys from dataset.frames")
+        options = (index, format, file_weights, allow_nan)
+        if any(key is not None for key in keys) or options != (":", None, True, False):
+            raise InputError("a Dataset has its labels already; read them again in another way from dataset.frames")
         return _reweighted(source, weights)
     flags = {"file_weights": file_weights, "allow_nan": allow_nan, "allow_unlabeled": allow_unlabeled}
     for name, value in flags.items():
@@ -139,6 +141,7 @@ def _labeled(
     for atoms, name in zip(atoms_list, names, strict=True):
         if len(atoms) == 0:
             raise InputError(f"{name} has no atoms; leave it out")
+        _check_header(atoms, name)
     as_structure_arrays(atoms_list)  # checks positions and cells
     frames = [Frame.of(atoms, name) for atoms, name in zip(atoms_list, names, strict=True)]
     keys = keys.checked(frames)
@@ -152,6 +155,20 @@ def _labeled(
         notes += about_weights
     dataset = Dataset.from_arrays(atoms_list, groups=groups, isolated=isolated, **arrays)
     return replace(dataset, notes=(*notes, *named_only))
+
+
+def _check_header(atoms: Atoms, name: str) -> None:
+    """Raise if cell or columns of an extended XYZ file were passed over, which ASE does without a word."""
+    for key, value in atoms.info.items():
+        name_in_file = str(key).lower()
+        lost_cell = name_in_file == "lattice" and np.size(value) == 9 and not atoms.cell.any()
+        lost_columns = name_in_file == "properties" and str(value).startswith("species:")
+        if lost_cell or lost_columns:
+            lost = "cell" if lost_cell else "columns"
+            raise InputError(
+                f"{name}: info[{key!r}] was not understood by ASE, which knows it as {name_in_file.capitalize()!r} "
+                f"only, so that the {lost} of the file went unread; spell it so in the file"
+            )
 
 
 def _reweighted(dataset: Dataset, weights: Any) -> Dataset:

@@ -42,10 +42,10 @@ def split(
         Fraction of the frames, or their number; isolated atoms, which always stay in training, do not count.
     method : {"random", "group", "block", "farthest"}, default="random"
         ``"random"``: single frames. Neighbors of one trajectory fall into both parts, so that errors look smaller
-        than they are. ``"group"``: whole groups, drawn as long as they bring the size nearer. ``"block"``: the end of each
-        trajectory; with ``block_size``, blocks of trajectories at random. A trajectory is an unbroken run of frames of
-        one group with the same atoms in the same order. ``"farthest"``: the training part is chosen by farthest point
-        sampling, so that it reaches as far as the data do and the test part lies in between.
+        than they are. ``"group"``: whole groups, drawn as long as they bring the size nearer. ``"block"``: the end of
+        each trajectory; with ``block_size``, blocks of trajectories at random. A trajectory is an unbroken run of
+        frames of one group with the same atoms in the same order. ``"farthest"``: the training part is chosen by
+        farthest point sampling, so that it reaches as far as the data do and the test part lies in between.
     seed : int, default=0
     stratify : bool, default=False
         With ``"random"``: from each group its share.
