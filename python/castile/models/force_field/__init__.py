@@ -1,0 +1,1 @@
+"""Force fields: linear in their coefficients, fitted to energies, forces and stresses in one solve."""
