@@ -100,14 +100,14 @@ def finite_array(name: str, value: Any) -> Any:
     return array
 
 
-def integer(name: str, value: Any, lowest: int) -> int:
+def integer(name: str, value: Any, lowest: int, highest: int = _LARGEST_INTEGER) -> int:
     """Return an integer that is not below ``lowest``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InputTypeError(f"{name} must be an integer, got {value!r}")
     if value < lowest:
         raise InputError(f"{name} must be {lowest} or more, got {value}")
-    if int(value) > _LARGEST_INTEGER:
-        raise InputError(f"{name} must be at most {_LARGEST_INTEGER}, got {value}")
+    if int(value) > highest:
+        raise InputError(f"{name} must be at most {highest}, got {value}")
     return int(value)
 
 

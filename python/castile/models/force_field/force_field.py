@@ -427,7 +427,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
 
     def _row_bytes(self) -> int:
         """Return the memory that rows may take."""
-        limit = _checks.integer("max_memory", self.max_memory, 1)
+        limit = _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
         n = self.foundation_.whitening.n_whitened
         fixed = 8 * n * n * 4  # sums by kind, and one matrix to solve
         left = int(min(_ROW_SHARE * limit, limit - fixed))
