@@ -70,6 +70,11 @@ class FittedSoapTerm:
         parts = [np.ascontiguousarray(w) for w in np.split(weights, ends[:-1])]
         return _core.DescriptorTerm(core_of(self.descriptor), float(self.zeta), True, list(self.points), parts)
 
+    def specification(self) -> SoapTerm:
+        """Return the term that would be fitted like this."""
+        n_sparse = max(map(len, self.points))
+        return SoapTerm(self.descriptor, self.zeta, n_sparse, prior_factor=self.prior_factor)
+
     def describe(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
         """Return metadata and arrays for a file."""
         metadata = {
@@ -117,6 +122,10 @@ class FittedPairTerm:
         rows = [np.eye(len(self.scales))] * n_species
         parts = list(np.ascontiguousarray(weights.reshape(n_species, -1)))
         return _core.DescriptorTerm(core_of(self.descriptor), 1.0, False, rows, parts)
+
+    def specification(self) -> PairTerm:
+        """Return the term that would be fitted like this."""
+        return PairTerm(self.descriptor.n_max, self.descriptor.cutoff, self.prior_factor)
 
     def describe(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
         """Return metadata and arrays for a file."""

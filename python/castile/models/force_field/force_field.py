@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,11 @@ from castile._memory import format_bytes
 from castile.data import Dataset
 from castile.descriptors import SOAP
 from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError
-from castile.models.force_field._assembly import Columns, label_layout, row_chunks
+from castile.models.force_field._assembly import Columns, row_chunks
+from castile.models.force_field._checkpointing import Checkpoint
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
+from castile.models.force_field._persistence import fingerprint, load, save
+from castile.models.force_field._posterior import Posterior
 from castile.models.force_field._training import Foundation, compositions, lay_foundation, with_energies
 from castile.models.force_field._triangular import TriangularState
 from castile.models.force_field.error_table import ErrorTable, error_table, residuals
@@ -83,6 +87,8 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         In eV.
     state_ : NormalEquations
         Sums over all rows; more can be added.
+    weights_ : ndarray of shape (n_columns,)
+        Of all terms.
     solution_ : Solution
         The posterior of the whitened weights, over ``prior_`` as far as its width is concerned.
     potential_ : _core.Potential
@@ -197,7 +203,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self.noise_ = self.foundation_.noise
         self.state_ = NormalEquations(self.foundation_.whitening.n_whitened)
         self._row_bytes()
-        for name in ("solution_", "potential_", "prior_"):
+        for name in ("solution_", "weights_", "potential_", "prior_", "training_"):
             if hasattr(self, name):
                 delattr(self, name)
         return self
@@ -207,10 +213,21 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     ) -> ForceField:
         """Add the rows of frames to the sums: the second step of a fit, in pieces or by several workers."""
         self._require_prepared()
-        dataset = self._without_references(self._read(frames))
-        for rows in track(self._chunks(dataset), len(dataset), "rows", progress):
+        dataset = self._read(frames)
+        digest = fingerprint(dataset)
+        keeper = Checkpoint(checkpoint, f"{digest}/{self._digest()}")
+        self.state_ = keeper.resume(self.state_)
+        done = int(self.state_.notes.pop("frames_of_this", 0))
+        rest = self._without_references(dataset.subset(slice(done, None)))
+        for n_frames, rows in self._tracked(self._chunks(rest), len(rest), progress):
             for part in rows:
                 self.state_.add(part.kind, part.rows, part.targets)
+            done += n_frames
+            keeper.keep(self.state_, done)
+        notes = self.state_.notes
+        notes["frames"] = int(notes.get("frames", 0)) + len(dataset)
+        notes["fingerprints"] = [*notes.get("fingerprints", []), digest]
+        keeper.remove()
         return self
 
     def merge(self, other: ForceField) -> ForceField:
@@ -219,7 +236,12 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             raise InputTypeError(f"other must be a ForceField, got {type(other).__name__}")
         self._require_prepared()
         other._require_prepared()
+        if other._digest() != self._digest():
+            raise InputError("other was prepared otherwise; send copies of one prepared force field to the workers")
         self.state_.merge(other.state_)
+        mine, theirs = self.state_.notes, other.state_.notes
+        mine["frames"] = int(mine.get("frames", 0)) + int(theirs.get("frames", 0))
+        mine["fingerprints"] = [*mine.get("fingerprints", []), *theirs.get("fingerprints", [])]
         return self
 
     def solve(self, frames: Any = None, *, progress: bool = False) -> ForceField:
@@ -243,7 +265,17 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             if frames is None:
                 raise
             self.solution_ = self._solve_by_rows(self._read(frames), noise, progress)
-        self._assemble()
+        self.weights_ = self.foundation_.whitening.coefficients(self.solution_.mean)
+        self.training_ = {
+            "frames": int(self.state_.notes.get("frames", 0)),
+            "fingerprints": list(self.state_.notes.get("fingerprints", [])),
+            "rows": self.state_.n_rows,
+            "columns": self.foundation_.whitening.n_columns,
+            "rank": sum(self.foundation_.whitening.ranks),
+            "condition": self.solution_.condition,
+            "log_evidence": self._log_evidence(self.solution_, self.prior_),
+        }
+        self._make_potential()
         return self
 
     # ------------------------------------------------------------------ predictions
@@ -306,22 +338,12 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             energies,
             structures.atom_offsets,
             self.uncertainty(atoms_list, progress=progress) if uncertainty else None,
-            self._committee(atoms_list, committee, seed) + energy if committee else None,
+            energy + self._posterior().committee(atoms_list, committee, seed) if committee else None,
         )
 
     def uncertainty(self, frames: Any, *, progress: bool = False) -> Uncertainty:
         """Return standard deviations of energies, forces and stresses."""
-        self._require_fitted()
-        atoms_list = as_frames(frames)
-        energy, forces, stress = [np.zeros(0)], [np.zeros((0, 3))], [np.zeros((0, 6))]
-        for rows, layout in self._prediction_rows(atoms_list, derivatives=True, progress=progress):
-            stds = layout.split(self.prior_ * self.solution_.standard_deviations(rows))
-            energy.append(stds["energy"])
-            forces.append(stds["force"].reshape(-1, 3))
-            part = np.full((len(layout.stress), 6), np.nan)
-            part[layout.stress >= 0] = stds["stress"].reshape(-1, 6)
-            stress.append(part)
-        return Uncertainty(np.concatenate(energy), np.concatenate(forces), np.concatenate(stress))
+        return self._posterior().uncertainty(self._known_frames(frames), progress)
 
     def covariance(self, frames: Any, others: Any = None) -> FloatArray:
         """Return the posterior covariance of total energies between frames, in eV².
@@ -335,10 +357,8 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_frames, n_others)
         """
-        self._require_fitted()
-        own = self._energy_rows(as_frames(frames))
-        theirs = None if others is None else self._energy_rows(as_frames(others))
-        return self.prior_**2 * self.solution_.covariance(own, theirs)
+        known = self._known_frames(frames)
+        return self._posterior().covariance(known, None if others is None else self._known_frames(others))
 
     def evaluate(self, frames: Any, *, progress: bool = False) -> ErrorTable:
         """Compare predictions with labels, by group.
@@ -356,6 +376,37 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         """
         dataset = self._read(frames)
         return error_table(residuals(dataset, self.predict(dataset.frames, progress=progress)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted force field to one file; an older one is replaced when all of it is on the disk.
+
+        Sums over rows are not in the file: what is loaded predicts, but takes in no further frames. The file is
+        described in ``docs/model_file.md``; loading it never runs code.
+
+        Raises
+        ------
+        FileWriteError
+            If the disk is full or fails.
+        """
+        self._require_fitted()
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, reference: Any = None) -> ForceField:
+        """Read what :meth:`save` wrote; ``castile.load`` does the same.
+
+        Parameters
+        ----------
+        path : str or path-like
+        reference : ASE calculator, optional
+            That of the fit, if there was one.
+
+        Raises
+        ------
+        FileReadError
+            If the file is missing, damaged, something else, or of a newer version.
+        """
+        return load(cls(reference=reference), path)
 
     def calculator(self, **options: Any) -> Calculator:
         """Return an ASE calculator; options are those of :class:`castile.calculator.Calculator`."""
@@ -467,60 +518,45 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     def _solve_by_rows(self, dataset: Dataset, noise: dict[str, float], progress: bool) -> Solution:
         state = TriangularState(self.foundation_.whitening.n_whitened, noise)
         changed = self._without_references(dataset)
-        for rows in track(self._chunks(changed), len(changed), "rows, once more", progress):
+        for _, rows in self._tracked(self._chunks(changed), len(changed), progress):
             for part in rows:
                 state.add(part.kind, part.rows, part.targets)
         return state.solve()
 
-    def _assemble(self) -> None:
-        """Make the potential of the mean weights."""
-        weights = self.foundation_.whitening.coefficients(self.solution_.mean)
+    def _make_potential(self) -> None:
+        """Make the potential of the weights."""
         parts: list[Any] = []
         first = 0
         for term in self.foundation_.terms:
-            parts.append(term.part(weights[first : first + term.n_columns]))
+            parts.append(term.part(self.weights_[first : first + term.n_columns]))
             first += term.n_columns
         if self.foundation_.repulsion is not None:
             parts.append(self.foundation_.repulsion.part(self.species_))
         self.potential_ = _core.Potential(parts)
-        self.training_ = {
-            "rows": self.state_.n_rows,
-            "columns": self.foundation_.whitening.n_columns,
-            "rank": sum(self.foundation_.whitening.ranks),
-            "condition": self.solution_.condition,
-            "log_evidence": self.solution_.log_evidence,
-        }
 
-    def _prediction_rows(self, frames: list[Atoms], *, derivatives: bool, progress: bool = False) -> Iterator[Any]:
-        """Yield whitened rows of frames, and their layout."""
-        structures = as_structure_arrays(frames)
-        species_table(self.species_, structures.numbers, "ForceField")
-        columns = self._columns()
-        periodic = structures.pbc.all(axis=1)
-        n_rows = 7 + 3 * np.diff(structures.atom_offsets) if derivatives else np.ones(len(frames), dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(n_rows)])
-        most = max(1, self._row_bytes() // columns.bytes_per_row)
-        for first, last in self._track(cut(offsets, int(most)), len(frames), progress):
-            part = structures.slice(first, last)
-            ones = np.ones(part.n_frames)
-            layout = label_layout(
-                part,
-                ones,
-                np.ones(part.n_atoms) if derivatives else None,
-                np.where(periodic[first:last], 1.0, 0.0) if derivatives else None,
-            )
-            rows = columns.rows(part, layout)
-            yield rows, layout
+    def _posterior(self) -> Posterior:
+        self._require_fitted()
+        return Posterior(self._columns(), self.solution_, self.prior_, self._row_bytes())
 
-    def _energy_rows(self, frames: list[Atoms]) -> FloatArray:
-        rows = [rows for rows, _ in self._prediction_rows(frames, derivatives=False)]
-        return np.concatenate(rows) if rows else np.zeros((0, self.solution_.n_columns))
+    def _known_frames(self, frames: Any) -> list[Atoms]:
+        """Return frames of species that are known."""
+        self._require_fitted()
+        atoms_list = as_frames(frames)
+        species_table(self.species_, as_structure_arrays(atoms_list).numbers, "ForceField")
+        return atoms_list
 
-    def _committee(self, frames: list[Atoms], n: int, seed: int) -> FloatArray:
-        """Return how the energies of drawn models differ from the mean's, shape (n, n_frames)."""
-        n = _checks.integer("committee", n, 1)
-        draws = self.prior_ * (self.solution_.sample(n, seed) - self.solution_.mean)
-        return np.asarray((self._energy_rows(frames) @ draws.T).T)
+    @staticmethod
+    def _tracked(chunks: Iterator[tuple[int, Any]], total: int, progress: bool) -> Iterator[tuple[int, Any]]:
+        return track(((n, (n, rows)) for n, rows in chunks), total, "rows", progress)
+
+    def _digest(self) -> str:
+        """Return what tells this preparation from others."""
+        digest = hashlib.blake2b(digest_size=16)
+        for term in self.foundation_.terms:
+            for array in term.describe()[1].values():
+                digest.update(array.tobytes())
+        digest.update(repr(sorted(self.noise_.items())).encode())
+        return digest.hexdigest()
 
     @staticmethod
     def _track(runs: Iterator[tuple[int, int]], total: int, progress: bool) -> Any:

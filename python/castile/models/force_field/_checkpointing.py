@@ -1,0 +1,56 @@
+"""Sums over rows that outlive a fit which is broken off."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from castile.errors import InputError
+from castile.models.force_field._normal import NormalEquations
+
+__all__ = ["Checkpoint"]
+
+_SECONDS = 30.0  # between two checkpoints
+
+
+class Checkpoint:
+    """Where sums are kept from time to time, or nowhere.
+
+    Parameters
+    ----------
+    path : path or None
+    name : str
+        What the sums belong to: those of something else are refused.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, name: str) -> None:
+        self._path = None if path is None else Path(path)
+        self._name = name
+        self._last = time.monotonic()
+
+    def resume(self, state: NormalEquations) -> NormalEquations:
+        """Return the sums that were kept, or those given if there are none."""
+        if self._path is None or not self._path.exists():
+            return state
+        kept = NormalEquations.load(self._path)
+        if kept.notes.pop("of", None) != self._name or kept.n_columns != state.n_columns:
+            raise InputError(
+                f"checkpoint {self._path} is of other frames or of another force field; remove it, or name another file"
+            )
+        return kept
+
+    def keep(self, state: NormalEquations, n_frames: int) -> None:
+        """Write the sums after so many frames, unless that was done shortly before."""
+        if self._path is None or time.monotonic() - self._last < _SECONDS:
+            return
+        state.notes.update(of=self._name, frames_of_this=n_frames)
+        state.save(self._path)
+        for note in ("of", "frames_of_this"):
+            del state.notes[note]
+        self._last = time.monotonic()
+
+    def remove(self) -> None:
+        """Remove the file, as the fit is done."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
