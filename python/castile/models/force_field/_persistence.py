@@ -12,6 +12,7 @@ import numpy.typing as npt
 from castile.data import Dataset
 from castile.errors import CastileError, FileReadError
 from castile.models.force_field._baseline import Baseline
+from castile.models.force_field._calibration import Calibration
 from castile.models.force_field._fitted_terms import FittedTerm, restore_term
 from castile.models.force_field._lengths import Lengths
 from castile.models.force_field._model_file import read_model, write_model
@@ -29,7 +30,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 _MODEL = "ForceField"
 _UNITS = {"length": "Å", "energy": "eV", "force": "eV/Å", "stress": "eV/Å³"}
-_PARAMETERS = ("noise", "prior", "species", "baseline", "repulsion", "max_memory", "seed")
+_PARAMETERS = ("noise", "prior", "species", "baseline", "repulsion", "calibration", "max_memory", "seed")
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -72,6 +73,7 @@ def save(model: ForceField, path: str | os.PathLike[str]) -> None:
         "terms": terms,
         "whitening": whitening,
         "solution": solution,
+        "calibration": None if model.calibration_ is None else model.calibration_.to_metadata(),
         "training": model.training_,
     }
     write_model(path, metadata, arrays)
@@ -119,6 +121,8 @@ def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> Non
     model.species_, model.noise_ = model.foundation_.species, model.foundation_.noise
     model.prior_ = float(metadata["prior"])
     model.solution_ = Solution.from_arrays(metadata["solution"], _under(arrays, "solution"))
+    calibration = metadata["calibration"]
+    model.calibration_ = None if calibration is None else Calibration(**calibration)
     model.training_ = metadata["training"]
     model.weights_ = _checked_weights(arrays["weights"], terms)
     model._make_potential()

@@ -18,6 +18,7 @@ from castile.data import Dataset
 from castile.descriptors import SOAP
 from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError
 from castile.models.force_field._assembly import Columns, row_chunks
+from castile.models.force_field._calibration import Calibration, calibrate, held_out
 from castile.models.force_field._checkpointing import Checkpoint
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
 from castile.models.force_field._persistence import fingerprint, load, save
@@ -73,6 +74,9 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         Add the repulsion of nuclei at distances shorter than those of the training data.
     reference : ASE calculator, optional
         Its energies, forces and stresses are subtracted before the fit and added to predictions. It is not saved.
+    calibration : float, default=0.1
+        Share of the frames of ``fit`` that are held out at first, to see how large errors are beside their standard
+        deviations; these are then scaled. Zero: none are, and standard deviations are those of the posterior.
     max_memory : int, default=2**30
         Bytes that fitting may take beyond the data and the compiled core, whatever the number of frames.
     seed : int, default=0
@@ -92,6 +96,8 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     solution_ : Solution
         The posterior of the whitened weights, over ``prior_`` as far as its width is concerned.
     potential_ : _core.Potential
+    calibration_ : Calibration or None
+        Factors of standard deviations, and rank correlations with errors, of held-out frames.
     training_ : dict
         Numbers of frames, rows and columns, rank, condition, evidence.
 
@@ -125,6 +131,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         baseline: Mapping[str, float] | None = None,
         repulsion: bool = True,
         reference: Any = None,
+        calibration: float = 0.1,
         max_memory: int = _DEFAULT_MEMORY,
         seed: int = 0,
         **unknown: Any,
@@ -140,8 +147,11 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self.baseline = baseline
         self.repulsion = repulsion
         self.reference = reference
+        self.calibration = calibration
         self.max_memory = max_memory
         self.seed = seed
+
+    calibration_: Calibration | None
 
     # ------------------------------------------------------------------ fitting
 
@@ -174,7 +184,18 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         """
         dataset = self._read(frames)
         self.prepare(dataset, progress=progress)
-        self.accumulate(dataset, progress=progress, checkpoint=checkpoint)
+        out = held_out(dataset, self._checked_share(), _checks.integer("seed", self.seed, 0))
+        if out.any():
+            # The rows of held-out frames come last, so that a model without them is had on the way.
+            dataset = dataset.subset(np.concatenate([np.flatnonzero(~out), np.flatnonzero(out)]))
+            n_rest = int(np.count_nonzero(~out))
+            rest, others = dataset.subset(slice(0, n_rest)), dataset.subset(slice(n_rest, None))
+            self.accumulate(rest, progress=progress, checkpoint=checkpoint)
+            self.solve(rest, progress=progress)
+            self.calibration_ = calibrate(others, self.predict(others.frames, uncertainty=True, progress=progress))
+            self.accumulate(others, progress=progress)
+        else:
+            self.accumulate(dataset, progress=progress, checkpoint=checkpoint)
         return self.solve(dataset, progress=progress)
 
     def partial_fit(self, frames: Any, y: Any = None, *, progress: bool = False) -> ForceField:
@@ -202,6 +223,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self.species_ = self.foundation_.species
         self.noise_ = self.foundation_.noise
         self.state_ = NormalEquations(self.foundation_.whitening.n_whitened)
+        self.calibration_ = None
         self._row_bytes()
         for name in ("solution_", "weights_", "potential_", "prior_", "training_"):
             if hasattr(self, name):
@@ -440,6 +462,12 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             raise InputError("terms is empty; leave it out for the default ones")
         return terms
 
+    def _checked_share(self) -> float:
+        share = _checks.real("calibration", self.calibration)
+        if not 0.0 <= share < 1.0:
+            raise InputError(f"calibration must be a share of the frames, 0 up to below 1, got {self.calibration!r}")
+        return share
+
     def _read(self, frames: Any) -> Dataset:
         return frames if isinstance(frames, Dataset) else data.read(frames)
 
@@ -536,7 +564,8 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
 
     def _posterior(self) -> Posterior:
         self._require_fitted()
-        return Posterior(self._columns(), self.solution_, self.prior_, self._row_bytes())
+        factors = {} if self.calibration_ is None else self.calibration_.factors
+        return Posterior(self._columns(), self.solution_, self.prior_, factors, self._row_bytes())
 
     def _known_frames(self, frames: Any) -> list[Atoms]:
         """Return frames of species that are known."""
