@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from fits import NOISE, filled, whitened_rows
+from small_fits import NOISE, filled, whitened_rows
 
 import castile
 from castile.errors import FileReadError, FileWriteError, InputError, InputTypeError
