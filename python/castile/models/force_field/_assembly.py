@@ -114,8 +114,8 @@ def label_layout(
         np.where(own, start + height * (np.cumsum(own) - 1), -1).astype(np.int64)
         for own, start, height in zip(has, starts, (1, 3, 6), strict=True)
     ]
-    with np.errstate(divide="ignore"):
-        factors = (energy[has[0]], np.repeat(-force[has[1]], 3), np.repeat((stress / volumes)[has[2]], 6))
+    per_volume = stress[has[2]] / volumes[has[2]]
+    factors = (energy[has[0]], np.repeat(-force[has[1]], 3), np.repeat(per_volume, 6))
     return Layout(*places, np.concatenate(factors), counts)
 
 

@@ -166,7 +166,7 @@ def fit_term(
     points = []
     for k, symbol in enumerate(species):
         rows = _unit_rows(descriptor, frames, symbol, np.random.default_rng([seed, k]))
-        points.append(_sparse_points(rows, term, seed, symbol))
+        points.append(_sparse_points(rows, term, seed, symbol, term.points_of_each(len(species))))
     return FittedSoapTerm(descriptor, float(term.zeta), tuple(points), term.prior_factor)
 
 
@@ -201,7 +201,7 @@ def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, rng: np.random.G
     return np.asarray(rows / norms[norms[:, 0] > 0.0])
 
 
-def _sparse_points(rows: FloatArray, term: SoapTerm, seed: int, symbol: str) -> FloatArray:
+def _sparse_points(rows: FloatArray, term: SoapTerm, seed: int, symbol: str, most: int) -> FloatArray:
     if len(rows) == 0:
         raise InputError(
             f"all environments of {symbol} are empty; raise the cutoff, or use a descriptor with center_weight above 0"
@@ -209,7 +209,7 @@ def _sparse_points(rows: FloatArray, term: SoapTerm, seed: int, symbol: str) -> 
     options: dict[str, Any] = {"zeta": float(term.zeta)}
     if term.selection != "cholesky":  # which leaves out copies by itself
         rows, options = np.unique(rows, axis=0), {"seed": seed}
-    n_points = min(term.n_sparse, len(rows))
+    n_points = min(most, len(rows))
     chosen = select(rows, n_points, method=term.selection, **options)
     return np.ascontiguousarray(rows[chosen])
 

@@ -66,6 +66,7 @@ def save(model: ForceField, path: str | os.PathLike[str]) -> None:
         "species": list(foundation.species),
         "scale": foundation.scale,
         "noise": dict(foundation.noise),
+        "fitted_noise": dict(model.noise_),
         "prior": model.prior_,
         "lengths": {"neighbor": foundation.lengths.neighbor, "spacing": foundation.lengths.spacing},
         "baseline": foundation.baseline.to_metadata(),
@@ -118,7 +119,8 @@ def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> Non
     for name in _PARAMETERS:
         setattr(model, name, metadata["parameters"][name])
     model.terms = tuple(term.specification() for term in terms)
-    model.species_, model.noise_ = model.foundation_.species, model.foundation_.noise
+    model.species_ = model.foundation_.species
+    model.noise_ = {str(kind): float(sigma) for kind, sigma in metadata["fitted_noise"].items()}
     model.prior_ = float(metadata["prior"])
     model.solution_ = Solution.from_arrays(metadata["solution"], _under(arrays, "solution"))
     calibration = metadata["calibration"]

@@ -43,7 +43,8 @@ class Foundation:
     scale : float
         Spread of the forces over that of a typical set: energies of the model are in proportion.
     noise : dict
-        Standard deviation of labels by kind: eV/atom, eV/Å, eV/Å³.
+        Standard deviation of labels by kind: eV/atom, eV/Å, eV/Å³; those of labels with weights and sigmas of their own
+        are relative to these.
     lengths : Lengths
     baseline : Baseline
     repulsion : RepulsionRadii or None

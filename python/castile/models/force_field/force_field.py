@@ -20,6 +20,7 @@ from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFitt
 from castile.models.force_field._assembly import Columns, row_chunks
 from castile.models.force_field._calibration import Calibration, calibrate, held_out
 from castile.models.force_field._checkpointing import Checkpoint
+from castile.models.force_field._evidence import log_evidence, most_probable
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
 from castile.models.force_field._persistence import fingerprint, load, save
 from castile.models.force_field._posterior import Posterior
@@ -38,9 +39,10 @@ __all__ = ["ForceField"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_PRIORS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # eV for typical forces, of which the evidence chooses
-_DEFAULT_MEMORY = 1 << 30
-_ROW_SHARE = 0.25  # of max_memory, for rows
+_DEFAULT_MEMORY = 1 << 31
+# For rows: of max_memory, and in bytes, as more makes nothing faster.
+_ROW_SHARE = 0.25
+_MOST_ROW_BYTES = 1 << 28
 _ATOMS_AT_ONCE = 16_384
 
 
@@ -61,8 +63,9 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         Of the default SOAP term, if ``terms`` are not given.
     noise : dict, optional
         Standard deviations ``{"energy": eV/atom, "force": eV/Å, "stress": eV/Å³}`` of the labels, or some of these; by
-        default 0.0006, 0.06 and 0.0023 times the root mean square of the forces in eV/Å. Labels with sigmas of their
-        own and weights: see :func:`castile.data.read`.
+        default 0.0006, 0.06 and 0.0023 times the root mean square of the forces in eV/Å, or a tenth to a half of that
+        if this makes the training data more probable. Labels with sigmas of their own and weights: see
+        :func:`castile.data.read`.
     prior : float, optional
         Prior standard deviation in eV of what each term adds to an atom's energy; by default the one for which the
         training data are the most probable.
@@ -77,7 +80,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     calibration : float, default=0.1
         Share of the frames of ``fit`` that are held out at first, to see how large errors are beside their standard
         deviations; these are then scaled. Zero: none are, and standard deviations are those of the posterior.
-    max_memory : int, default=2**30
+    max_memory : int, default=2**31
         Bytes that fitting may take beyond the data and the compiled core, whatever the number of frames.
     seed : int, default=0
 
@@ -221,11 +224,10 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             seed=_checks.integer("seed", self.seed, 0),
         )
         self.species_ = self.foundation_.species
-        self.noise_ = self.foundation_.noise
         self.state_ = NormalEquations(self.foundation_.whitening.n_whitened)
         self.calibration_ = None
         self._row_bytes()
-        for name in ("solution_", "weights_", "potential_", "prior_", "training_"):
+        for name in ("solution_", "weights_", "potential_", "prior_", "noise_", "training_"):
             if hasattr(self, name):
                 delattr(self, name)
         return self
@@ -278,8 +280,13 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self._require_prepared()
         if sum(self.state_.n_rows.values()) == 0:
             raise InputError("there are no rows yet; call accumulate with labeled frames first")
-        self.prior_ = float(self.prior) if self.prior is not None else self._most_probable_prior()
-        # A prior narrower than one is as good as noise that is wider by as much; the mean is that of the weights.
+        foundation = self.foundation_
+        given = None if self.prior is None else float(self.prior)
+        self.prior_, factor = most_probable(
+            self.state_, foundation.noise, foundation.scale, given, self.noise is not None
+        )
+        self.noise_ = {kind: factor * sigma for kind, sigma in foundation.noise.items()}
+        # A prior wider than one is as good as noise that is narrower by as much; the mean is that of the weights.
         noise = {kind: sigma / self.prior_ for kind, sigma in self.noise_.items()}
         try:
             self.solution_ = self.state_.solve(noise)
@@ -295,7 +302,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             "columns": self.foundation_.whitening.n_columns,
             "rank": sum(self.foundation_.whitening.ranks),
             "condition": self.solution_.condition,
-            "log_evidence": self._log_evidence(self.solution_, self.prior_),
+            "log_evidence": log_evidence(self.state_, self.solution_, self.prior_),
         }
         self._make_potential()
         return self
@@ -509,7 +516,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         limit = _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
         n = self.foundation_.whitening.n_whitened
         fixed = 8 * n * n * 4  # sums by kind, and one matrix to solve
-        left = int(min(_ROW_SHARE * limit, limit - fixed))
+        left = int(min(_ROW_SHARE * limit, _MOST_ROW_BYTES, limit - fixed))
         least = 64 * 8 * self.foundation_.whitening.n_columns
         if left < least:
             raise MemoryLimitError(
@@ -519,29 +526,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         return left
 
     def _chunks(self, dataset: Dataset) -> Iterator[tuple[int, Any]]:
-        return row_chunks(self._columns(), dataset, self.noise_, self._row_bytes())
-
-    def _most_probable_prior(self) -> float:
-        """Return the prior for which the training data are the most probable, of a few."""
-        scale = self.foundation_.scale
-        found = {}
-        for factor in _PRIORS:
-            prior = factor * scale
-            noise = {kind: sigma / prior for kind, sigma in self.noise_.items()}
-            try:
-                solution = self.state_.solve(noise)
-            except IllConditionedError:
-                continue
-            found[prior] = self._log_evidence(solution, prior)
-        return max(found, key=found.__getitem__) if found else scale
-
-    def _log_evidence(self, solution: Solution, prior: float) -> float:
-        """Return the evidence of a solution whose noise was divided by the prior, but not its targets."""
-        n_rows, twice_log_factor = self.state_.n_rows, 2.0 * float(np.log(solution.factor.diagonal()).sum())
-        divided = sum(n_rows[kind] * np.log(2.0 * np.pi * sigma**2) for kind, sigma in solution.noise.items())
-        misfit = -2.0 * solution.log_evidence - twice_log_factor - divided
-        undivided = divided + 2.0 * sum(n_rows.values()) * np.log(prior)
-        return float(-0.5 * (misfit / prior**2 + twice_log_factor + undivided))
+        return row_chunks(self._columns(), dataset, self.foundation_.noise, self._row_bytes())
 
     def _solve_by_rows(self, dataset: Dataset, noise: dict[str, float], progress: bool) -> Solution:
         state = TriangularState(self.foundation_.whitening.n_whitened, noise)
@@ -584,7 +569,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         for term in self.foundation_.terms:
             for array in term.describe()[1].values():
                 digest.update(array.tobytes())
-        digest.update(repr(sorted(self.noise_.items())).encode())
+        digest.update(repr(sorted(self.foundation_.noise.items())).encode())
         return digest.hexdigest()
 
     @staticmethod

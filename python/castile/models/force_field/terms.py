@@ -21,6 +21,8 @@ _SPACINGS = 2.0  # cutoff in cube roots of the volume per atom
 _SHORTEST_CUTOFF = 5.0  # Å
 _SHORTEST_NEIGHBOR = 1.8  # Å: bonds to hydrogen are no measure of what surrounds an atom
 
+_MOST_POINTS, _POINTS_TOGETHER, _FEWEST_POINTS = 2500, 3600, 600
+
 _SELECTIONS = ("cholesky", "cur", "fps", "random")
 
 
@@ -35,8 +37,9 @@ class SoapTerm:
     zeta : float
         Power of the kernel; 1 is a linear model of the power spectrum, 2 one whose cost does not depend on the number
         of sparse points.
-    n_sparse : int
-        Sparse points of each species, at most; fewer if the data hold fewer that are not alike.
+    n_sparse : int, optional
+        Sparse points of each species, at most; fewer if the data hold fewer that are not alike. By default 2 500 for
+        one species, and 3 600 for several together, but no fewer than 600 for each.
     selection : {"cholesky", "cur", "fps", "random"}
         How they are chosen, see :func:`castile.select`.
     cutoff : float, optional
@@ -47,7 +50,7 @@ class SoapTerm:
 
     descriptor: SOAP | None = None
     zeta: float = 4.0
-    n_sparse: int = 2000
+    n_sparse: int | None = None
     selection: str = "cholesky"
     cutoff: float | None = None
     prior_factor: float = 1.0
@@ -60,9 +63,16 @@ class SoapTerm:
                 raise InputError("give either descriptor or cutoff, which is that of the default descriptor")
             _check_descriptor(self.descriptor)
         check_zeta(self.zeta)
-        _checks.integer("n_sparse", self.n_sparse, 1)
+        if self.n_sparse is not None:
+            _checks.integer("n_sparse", self.n_sparse, 1)
         _checks.choice("selection", self.selection, _SELECTIONS)
         _check_numbers(self)
+
+    def points_of_each(self, n_species: int) -> int:
+        """Return how many sparse points each of several species gets at most."""
+        if self.n_sparse is not None:
+            return self.n_sparse
+        return min(_MOST_POINTS, max(_FEWEST_POINTS, _POINTS_TOGETHER // n_species))
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,7 @@ class PairTerm:
     def __post_init__(self) -> None:
         _checks.integer("n_max", self.n_max, 1)
         _check_numbers(self)
+
 
 
 Term = SoapTerm | PairTerm
