@@ -46,7 +46,7 @@ def held_out(dataset: Dataset, share: float, seed: int) -> npt.NDArray[np.bool_]
     """Return which frames are held out: a share drawn at random, but no isolated atoms."""
     chosen = np.zeros(len(dataset), dtype=bool)
     usable = np.flatnonzero(~dataset.isolated)
-    n = int(round(share * len(usable)))
+    n = round(share * len(usable))
     if n >= _FEWEST and len(usable) - n >= _FEWEST:
         chosen[np.random.default_rng(seed).choice(usable, n, replace=False)] = True
     return chosen

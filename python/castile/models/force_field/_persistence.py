@@ -84,7 +84,9 @@ def load(model: ForceField, path: str | os.PathLike[str]) -> ForceField:
     """Fill a new force field from a file."""
     metadata, arrays = read_model(path)
     if metadata.get("model") != _MODEL:
-        raise FileReadError(f"{os.fspath(path)} holds a {metadata.get('model', 'model without a name')}, no force field")
+        raise FileReadError(
+            f"{os.fspath(path)} holds a {metadata.get('model', 'model without a name')}, no force field"
+        )
     if metadata.get("has_reference") and model.reference is None:
         raise FileReadError(
             f"{os.fspath(path)} was fitted to differences from a reference calculator, which files do not hold; "
@@ -127,7 +129,7 @@ def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> Non
     model.calibration_ = None if calibration is None else Calibration(**calibration)
     model.training_ = metadata["training"]
     model.weights_ = _checked_weights(arrays["weights"], terms)
-    model._make_potential()
+    model.potential_ = model.foundation_.potential(model.weights_)
 
 
 def _checked_weights(weights: npt.NDArray[Any], terms: tuple[FittedTerm, ...]) -> npt.NDArray[np.float64]:

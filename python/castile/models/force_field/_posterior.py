@@ -86,7 +86,7 @@ class Posterior:
     ) -> Iterator[tuple[FloatArray, Layout]]:
         """Yield whitened rows of some frames after the other, and their layout."""
         structures = as_structure_arrays(frames)
-        periodic = structures.pbc.all(axis=1)
+        periodic = np.asarray(structures.pbc.all(axis=1))
         n_rows = 7 + 3 * np.diff(structures.atom_offsets) if derivatives else np.ones(len(frames), dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(n_rows)])
         most = max(1, self.max_bytes // self.columns.bytes_per_row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,24 +11,33 @@ import numpy.typing as npt
 from ase import Atoms
 from sklearn.base import BaseEstimator
 
-from castile import _checks, _core, data
+from castile import _checks, data
 from castile._memory import format_bytes
 from castile.data import Dataset
 from castile.descriptors import SOAP
 from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError
-from castile.models.force_field._assembly import Columns, row_chunks
+from castile.models.force_field._assembly import row_chunks
 from castile.models.force_field._calibration import Calibration, calibrate, held_out
 from castile.models.force_field._checkpointing import Checkpoint
+from castile.models.force_field._evaluation import evaluate
 from castile.models.force_field._evidence import log_evidence, most_probable
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
 from castile.models.force_field._persistence import fingerprint, load, save
 from castile.models.force_field._posterior import Posterior
-from castile.models.force_field._training import Foundation, compositions, lay_foundation, with_energies
+from castile.models.force_field._reference import reference_labels
+from castile.models.force_field._targets import learned_part
+from castile.models.force_field._training import (
+    Foundation,
+    lay_foundation,
+    survey,
+)
 from castile.models.force_field._triangular import TriangularState
 from castile.models.force_field.error_table import ErrorTable, error_table, residuals
+from castile.models.force_field.learning import LearningCurve, learning_curve
 from castile.models.force_field.prediction import Prediction, Uncertainty
 from castile.models.force_field.terms import PairTerm, SoapTerm, Term
-from castile.progress import cut, track
+from castile.models.force_field.tuning import tune
+from castile.progress import track
 from castile.structures import as_frames, as_structure_arrays, species_table
 
 if TYPE_CHECKING:
@@ -43,7 +51,6 @@ _DEFAULT_MEMORY = 1 << 31
 # For rows: of max_memory, and in bytes, as more makes nothing faster.
 _ROW_SHARE = 0.25
 _MOST_ROW_BYTES = 1 << 28
-_ATOMS_AT_ONCE = 16_384
 
 
 class ForceField(BaseEstimator):  # type: ignore[misc]
@@ -154,6 +161,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self.max_memory = max_memory
         self.seed = seed
 
+    foundation_: Foundation
     calibration_: Calibration | None
 
     # ------------------------------------------------------------------ fitting
@@ -214,12 +222,11 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         dataset = self._read(frames)
         if self.prior is not None and _checks.real("prior", self.prior, " in eV") <= 0.0:
             raise InputError(f"prior must be above 0, in eV, got {self.prior!r}")
+        found = survey(dataset, self.species, self.noise, self.baseline)
         self.foundation_ = lay_foundation(
             dataset,
             self._terms(),
-            species=self.species,
-            noise=self.noise,
-            baseline=self.baseline,
+            found,
             repulsion=_checks.flag("repulsion", self.repulsion),
             seed=_checks.integer("seed", self.seed, 0),
         )
@@ -239,10 +246,10 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self._require_prepared()
         dataset = self._read(frames)
         digest = fingerprint(dataset)
-        keeper = Checkpoint(checkpoint, f"{digest}/{self._digest()}")
+        keeper = Checkpoint(checkpoint, f"{digest}/{self.foundation_.digest()}")
         self.state_ = keeper.resume(self.state_)
         done = int(self.state_.notes.pop("frames_of_this", 0))
-        rest = self._without_references(dataset.subset(slice(done, None)))
+        rest = learned_part(dataset.subset(slice(done, None)), self.foundation_, self.reference)
         for n_frames, rows in self._tracked(self._chunks(rest), len(rest), progress):
             for part in rows:
                 self.state_.add(part.kind, part.rows, part.targets)
@@ -260,7 +267,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             raise InputTypeError(f"other must be a ForceField, got {type(other).__name__}")
         self._require_prepared()
         other._require_prepared()
-        if other._digest() != self._digest():
+        if other.foundation_.digest() != self.foundation_.digest():
             raise InputError("other was prepared otherwise; send copies of one prepared force field to the workers")
         self.state_.merge(other.state_)
         mine, theirs = self.state_.notes, other.state_.notes
@@ -304,7 +311,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             "condition": self.solution_.condition,
             "log_evidence": log_evidence(self.state_, self.solution_, self.prior_),
         }
-        self._make_potential()
+        self.potential_ = self.foundation_.potential(self.weights_)
         return self
 
     # ------------------------------------------------------------------ predictions
@@ -346,27 +353,18 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         atoms_list = as_frames(frames)
         structures = as_structure_arrays(atoms_list)
         table = species_table(self.species_, structures.numbers, "ForceField")
-        parts = []
-        for first, last in self._track(cut(structures.atom_offsets, _ATOMS_AT_ONCE), len(atoms_list), progress):
-            parts.append(self.potential_.evaluate_frames(structures.slice(first, last).to_core(table)))
-        energies = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0)
-        energies += self.baseline_energies_[table[structures.numbers]]
-        forces = np.concatenate([part[1] for part in parts]) if parts else np.zeros((0, 3))
-        strain = np.concatenate([part[2] for part in parts]) if parts else np.zeros((0, 3, 3))
-        energy = _sums(energies, structures.atom_offsets)
-        stress = _stresses(strain, structures.cells, structures.pbc)
+        found = evaluate(self.potential_, structures, table, self.baseline_energies_, progress)
+        energy, forces, stress = found.energy, found.forces, found.stress
         if self.reference is not None:
-            from castile.models.force_field._reference import reference_labels
-
             labels = reference_labels(self.reference, atoms_list)
             energy, forces, stress = energy + labels.energy, forces + labels.forces, stress + labels.stress
         return Prediction(
             energy,
             forces,
             stress,
-            energies,
+            found.energies,
             structures.atom_offsets,
-            self.uncertainty(atoms_list, progress=progress) if uncertainty else None,
+            self._posterior().uncertainty(atoms_list, progress) if uncertainty else None,
             energy + self._posterior().committee(atoms_list, committee, seed) if committee else None,
         )
 
@@ -405,6 +403,44 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         """
         dataset = self._read(frames)
         return error_table(residuals(dataset, self.predict(dataset.frames, progress=progress)))
+
+    def learning_curve(
+        self, train: Any, test: Any, sizes: Sequence[int] | None = None, *, progress: bool = False
+    ) -> LearningCurve:
+        """Return errors on test frames after more and more training frames; the force field is not changed.
+
+        Parameters
+        ----------
+        train, test : anything that :func:`castile.data.read` takes
+        sizes : sequence of int, optional
+            Numbers of training frames, rising; by default five up to all.
+        progress : bool
+
+        Notes
+        -----
+        Sparse points and lengths are those of all training frames; only labels are taken in bit by bit, so that the
+        whole curve costs one fit.
+        """
+        return learning_curve(self, self._read(train), self._read(test), sizes, progress)
+
+    def tune(self, frames: Any, *, budget: float = 600.0, progress: bool = False) -> ForceField:
+        """Set ``terms``, and the noise of energies, to what predicts held-out frames best; does not fit.
+
+        Parameters
+        ----------
+        frames : anything that :func:`castile.data.read` takes
+        budget : float
+            In seconds; of what is tried in that time, the best is taken.
+        progress : bool
+            Print each trial.
+
+        Returns
+        -------
+        self
+            With the attribute ``tuning_``, a table of the trials.
+        """
+        self.tuning_, parameters = tune(self, self._read(frames), budget, progress)
+        return self.set_params(**parameters)  # type: ignore[no-any-return]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted force field to one file; an older one is replaced when all of it is on the disk.
@@ -449,13 +485,11 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     @property
     def baseline_energies_(self) -> FloatArray:
         """Reference energy of each species in eV."""
-        return self.foundation_.baseline.energies
+        return np.asarray(self.foundation_.baseline.energies)
 
     def _terms(self) -> tuple[Term, ...]:
         given = {
-            name: value
-            for name in ("descriptor", "zeta", "n_sparse")
-            if (value := getattr(self, name)) is not None
+            name: value for name in ("descriptor", "zeta", "n_sparse") if (value := getattr(self, name)) is not None
         }
         if self.terms is None:
             return (SoapTerm(**given), PairTerm(cutoff=given["descriptor"].cutoff if "descriptor" in given else None))
@@ -478,39 +512,6 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     def _read(self, frames: Any) -> Dataset:
         return frames if isinstance(frames, Dataset) else data.read(frames)
 
-    def _without_references(self, dataset: Dataset) -> Dataset:
-        """Return the data that the terms are to describe."""
-        structures = as_structure_arrays(dataset.frames)
-        table = species_table(self.species_, structures.numbers, "ForceField")
-        base = self.foundation_.baseline.subtract(compositions(dataset, self.species_), dataset.energies)
-        changed = with_energies(dataset, base)
-        if self.reference is not None:
-            from castile.models.force_field._reference import subtract_reference
-
-            changed = subtract_reference(self.reference, changed)
-        if self.foundation_.repulsion is not None:
-            changed = self._without_repulsion(changed, structures.to_core(table))
-        return changed
-
-    def _without_repulsion(self, dataset: Dataset, core: Any) -> Dataset:
-        from dataclasses import replace
-
-        part = _core.Potential([self.foundation_.repulsion.part(self.species_)])
-        energies, forces, strain, _ = part.evaluate_frames(core)
-        cells = np.array([atoms.cell.array for atoms in dataset.frames]).reshape(-1, 3, 3)
-        pbc = np.array([atoms.pbc for atoms in dataset.frames]).reshape(-1, 3)
-        return replace(
-            dataset,
-            energies=dataset.energies - _sums(energies, dataset.offsets),
-            forces=dataset.forces - forces,
-            stresses=dataset.stresses - np.nan_to_num(_stresses(strain, cells, pbc)),
-        )
-
-    def _columns(self) -> Columns:
-        foundation = self.foundation_
-        table = species_table(self.species_, np.zeros(0, dtype=np.int64), "ForceField")
-        return Columns(tuple(term.columns() for term in foundation.terms), foundation.whitening, table)
-
     def _row_bytes(self) -> int:
         """Return the memory that rows may take."""
         limit = _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
@@ -526,31 +527,20 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         return left
 
     def _chunks(self, dataset: Dataset) -> Iterator[tuple[int, Any]]:
-        return row_chunks(self._columns(), dataset, self.foundation_.noise, self._row_bytes())
+        return row_chunks(self.foundation_.columns(), dataset, self.foundation_.noise, self._row_bytes())
 
     def _solve_by_rows(self, dataset: Dataset, noise: dict[str, float], progress: bool) -> Solution:
         state = TriangularState(self.foundation_.whitening.n_whitened, noise)
-        changed = self._without_references(dataset)
-        for _, rows in self._tracked(self._chunks(changed), len(changed), progress):
+        rest = learned_part(dataset, self.foundation_, self.reference)
+        for _, rows in self._tracked(self._chunks(rest), len(rest), progress):
             for part in rows:
                 state.add(part.kind, part.rows, part.targets)
         return state.solve()
 
-    def _make_potential(self) -> None:
-        """Make the potential of the weights."""
-        parts: list[Any] = []
-        first = 0
-        for term in self.foundation_.terms:
-            parts.append(term.part(self.weights_[first : first + term.n_columns]))
-            first += term.n_columns
-        if self.foundation_.repulsion is not None:
-            parts.append(self.foundation_.repulsion.part(self.species_))
-        self.potential_ = _core.Potential(parts)
-
     def _posterior(self) -> Posterior:
         self._require_fitted()
         factors = {} if self.calibration_ is None else self.calibration_.factors
-        return Posterior(self._columns(), self.solution_, self.prior_, factors, self._row_bytes())
+        return Posterior(self.foundation_.columns(), self.solution_, self.prior_, factors, self._row_bytes())
 
     def _known_frames(self, frames: Any) -> list[Atoms]:
         """Return frames of species that are known."""
@@ -563,19 +553,6 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     def _tracked(chunks: Iterator[tuple[int, Any]], total: int, progress: bool) -> Iterator[tuple[int, Any]]:
         return track(((n, (n, rows)) for n, rows in chunks), total, "rows", progress)
 
-    def _digest(self) -> str:
-        """Return what tells this preparation from others."""
-        digest = hashlib.blake2b(digest_size=16)
-        for term in self.foundation_.terms:
-            for array in term.describe()[1].values():
-                digest.update(array.tobytes())
-        digest.update(repr(sorted(self.foundation_.noise.items())).encode())
-        return digest.hexdigest()
-
-    @staticmethod
-    def _track(runs: Iterator[tuple[int, int]], total: int, progress: bool) -> Any:
-        return track(((last - first, (first, last)) for first, last in runs), total, "frames", progress)
-
     def _require_prepared(self) -> None:
         if not hasattr(self, "state_"):
             raise NotFittedError("this ForceField has no sums over rows; call prepare (or fit) first")
@@ -583,20 +560,3 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     def _require_fitted(self) -> None:
         if not hasattr(self, "potential_"):
             raise NotFittedError("this ForceField is not fitted; call fit with labeled frames first")
-
-
-def _sums(values: FloatArray, offsets: npt.NDArray[np.int64]) -> FloatArray:
-    """Return the sum over each frame's atoms."""
-    sums = np.zeros(len(offsets) - 1)
-    filled = np.diff(offsets) > 0
-    if filled.any():
-        sums[filled] = np.add.reduceat(values, offsets[:-1][filled])
-    return sums
-
-
-def _stresses(strain: FloatArray, cells: FloatArray, pbc: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return stresses (n_frames, 6) from derivatives by strain; NaN where not all directions are periodic."""
-    volumes = np.abs(np.linalg.det(cells))
-    voigt = strain.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]]
-    periodic = pbc.all(axis=1)
-    return np.where(periodic[:, None], voigt / np.where(periodic, volumes, 1.0)[:, None], np.nan)

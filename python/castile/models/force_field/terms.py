@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+from sklearn.base import clone
 
 from castile import _checks
 from castile.descriptors import SOAP, RadialSpectrum
@@ -11,7 +13,7 @@ from castile.errors import InputError, InputTypeError
 from castile.kernels._rows import check_zeta
 from castile.models.force_field._lengths import Lengths
 
-__all__ = ["PairTerm", "SoapTerm", "Term", "descriptor_for"]
+__all__ = ["PairTerm", "SoapTerm", "Term", "default_soap", "descriptor_for"]
 
 # In nearest-neighbor distances, from cross-validation on training sets; see docs/force_fields.md.
 _SIGMA = 0.21
@@ -98,7 +100,6 @@ class PairTerm:
         _check_numbers(self)
 
 
-
 Term = SoapTerm | PairTerm
 
 
@@ -107,30 +108,46 @@ def descriptor_for(term: Term, species: tuple[str, ...], lengths: Lengths) -> An
     if isinstance(term, SoapTerm) and term.descriptor is not None:
         return _with_species(term.descriptor, species)
     cutoff = term.cutoff if term.cutoff is not None else max(_SPACINGS * lengths.spacing, _SHORTEST_CUTOFF)
-    neighbor = max(lengths.neighbor, _SHORTEST_NEIGHBOR)
-    sigma, width = _SIGMA * neighbor, min(_CUTOFF_WIDTH * neighbor, 0.5 * cutoff)
     if isinstance(term, PairTerm):
-        return RadialSpectrum(cutoff, n_max=term.n_max, sigma=sigma, species=species, cutoff_width=width)
+        neighbor = _neighbor(lengths)
+        width = _width(neighbor, cutoff)
+        return RadialSpectrum(cutoff, n_max=term.n_max, sigma=_SIGMA * neighbor, species=species, cutoff_width=width)
+    return default_soap(species, lengths, cutoff)
+
+
+def default_soap(
+    species: tuple[str, ...], lengths: Lengths, cutoff: float, *, n_max: int = 8, l_max: int = 6, sigma: float = _SIGMA
+) -> SOAP:
+    """Return the descriptor of a SOAP term; ``sigma`` is in distances of nearest neighbors."""
+    neighbor = _neighbor(lengths)
     return SOAP(
         cutoff,
-        n_max=8,
-        l_max=6,
-        sigma=sigma,
+        n_max=n_max,
+        l_max=l_max,
+        sigma=sigma * neighbor,
         species=species,
-        cutoff_width=width,
+        cutoff_width=_width(neighbor, cutoff),
         density_weighting={"function": "pow", "r0": _WEIGHT_RADIUS * neighbor, "c": 1.0, "d": 1.0, "m": 6},
     )
 
 
-def _with_species(descriptor: SOAP, species: tuple[str, ...]) -> SOAP:
-    from sklearn.base import clone
+def _neighbor(lengths: Lengths) -> float:
+    return max(lengths.neighbor, _SHORTEST_NEIGHBOR)
 
+
+def _width(neighbor: float, cutoff: float) -> float:
+    return min(_CUTOFF_WIDTH * neighbor, 0.5 * cutoff)
+
+
+def _with_species(descriptor: SOAP, species: tuple[str, ...]) -> SOAP:
     if descriptor.species is None and not hasattr(descriptor, "species_"):
-        return clone(descriptor).set_params(species=species)
+        return cast(SOAP, clone(descriptor).set_params(species=species))
     known = tuple(descriptor.species if descriptor.species is not None else descriptor.species_)
     missing = [symbol for symbol in species if symbol not in known]
     if missing:
-        raise InputError(f"descriptor does not know {', '.join(missing)}, which the frames hold; add them to its species")
+        raise InputError(
+            f"descriptor does not know {', '.join(missing)}, which the frames hold; add them to its species"
+        )
     return descriptor
 
 
