@@ -1,7 +1,7 @@
 """Castile: fast, differentiable descriptors, kernel regression and force fields for atomistic machine learning.
 
-Units are Å, eV, eV/Å and eV/Å³; structures are ``ase.Atoms``. The modules ``data``, ``datasets``, ``io``, ``layouts``,
-``plots``, ``rotations`` and ``storage`` are imported when they are first used.
+Units are Å, eV, eV/Å and eV/Å³; structures are ``ase.Atoms``. The modules ``calculator``, ``data``, ``datasets``,
+``io``, ``layouts``, ``plots``, ``rotations`` and ``storage`` are imported when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ from castile.parallel import num_threads, set_num_threads, threads
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from castile import calculator as calculator
     from castile import data as data
     from castile import datasets as datasets
     from castile import io as io
@@ -83,7 +84,7 @@ __all__ = [
 ]
 
 # Not in __all__: `from castile import *` must not hide the standard library's io.
-_LAZY_MODULES = ("data", "datasets", "io", "layouts", "plots", "rotations", "storage")
+_LAZY_MODULES = ("calculator", "data", "datasets", "io", "layouts", "plots", "rotations", "storage")
 
 if not TYPE_CHECKING:  # type checkers take it for a promise that every name exists
 

@@ -53,9 +53,7 @@ def neighbor_list(
     radii: _Float64 | None = None,
     half: bool = False,
     self_interaction: bool = False,
-) -> tuple[
-    _Int64, _Int64 | None, _Int64 | None, _Int32 | None, _Float64 | None, _Float64 | None
-]: ...
+) -> tuple[_Int64, _Int64 | None, _Int64 | None, _Int32 | None, _Float64 | None, _Float64 | None]: ...
 
 # Descriptors.
 def radial_basis_names() -> list[str]: ...
@@ -109,9 +107,7 @@ class _DensityDescriptor(Generic[_Float]):
         out: npt.NDArray[_Float] | None = None,
         zeroed: bool = False,
     ) -> npt.NDArray[_Float]: ...
-    def transform_sparse(
-        self, structures: Structures, centers: Centers
-    ) -> tuple[npt.NDArray[_Float], _Int32, _Int64]:
+    def transform_sparse(self, structures: Structures, centers: Centers) -> tuple[npt.NDArray[_Float], _Int32, _Int64]:
         """Return values, columns and row offsets."""
 
     def vjp(
@@ -174,3 +170,83 @@ def dot_product_kernel_sums(
     zeta: float,
     normalize: bool,
 ) -> _Float64: ...
+
+# Potentials.
+class EnergyTerm:
+    """A part of a potential energy; made as one of its kinds."""
+
+    @property
+    def cutoff(self) -> float: ...
+    @property
+    def n_species(self) -> int: ...
+
+class DescriptorTerm(EnergyTerm):
+    """Sums over sparse points, per species of the center, of weights times powers of dot products."""
+
+    def __init__(
+        self,
+        descriptor: DensityDescriptor,
+        zeta: float,
+        normalize: bool,
+        points: Sequence[_Float64],
+        weights: Sequence[_Float64],
+    ) -> None: ...
+
+class Repulsion(EnergyTerm):
+    """Screened repulsion of nuclei; the radii are (n_species, n_species), flat."""
+
+    def __init__(self, numbers: Sequence[float], inner: Sequence[float], outer: Sequence[float]) -> None: ...
+    def pair(self, first: int, second: int, distance: float) -> tuple[float, float]:
+        """Return the energy of one pair and its derivative by the distance."""
+
+class Potential:
+    """A sum of terms over centers."""
+
+    def __init__(self, terms: Sequence[EnergyTerm]) -> None: ...
+    @property
+    def cutoff(self) -> float: ...
+    def evaluate_frames(
+        self, structures: Structures, forces: bool = True, strain: bool = True, strains: bool = False
+    ) -> tuple[_Float64, _Float64 | None, _Float64 | None, _Float64 | None]:
+        """Return energies of atoms, forces, dE/dstrain of frames, and what each atom adds to it."""
+
+    def evaluate(
+        self,
+        positions: _Float64,
+        species: _Int32,
+        centers: _Int64 | None,
+        offsets: _Int64,
+        neighbors: _Int64,
+        forces: bool = True,
+        strain: bool = True,
+        strains: bool = False,
+    ) -> tuple[_Float64, _Float64 | None, _Float64 | None, _Float64 | None]:
+        """Return the same for centers with given neighbors in open space; ``strain`` is (1, 3, 3)."""
+
+class DescriptorColumns:
+    """Columns of a design matrix: what each sparse point, or without them each feature, adds to energies."""
+
+    def __init__(
+        self,
+        descriptor: DensityDescriptor,
+        zeta: float = 1.0,
+        normalize: bool = False,
+        points: Sequence[_Float64] | None = None,
+    ) -> None: ...
+    @property
+    def n_columns(self) -> int: ...
+    @property
+    def first_columns(self) -> list[int]:
+        """Where the columns of each species start, and the end."""
+
+    def write(
+        self,
+        structures: Structures,
+        rows: _Float64,
+        first_column: int,
+        energy: _Int64,
+        force: _Int64,
+        strain: _Int64,
+        factors: _Float64,
+    ) -> None:
+        """Write the rows whose numbers are given, -1 for none: one per frame, three per atom, six per frame."""
