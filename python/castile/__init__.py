@@ -1,4 +1,4 @@
-"""Castile: fast, differentiable descriptors and kernel regression for atomistic machine learning.
+"""Castile: fast, differentiable descriptors, kernel regression and force fields for atomistic machine learning.
 
 Units are Å, eV, eV/Å and eV/Å³; structures are ``ase.Atoms``. The modules ``calculator``, ``data``, ``datasets``,
 ``io``, ``layouts``, ``plots``, ``rotations`` and ``storage`` are imported when they are first used.
@@ -32,6 +32,7 @@ from castile.errors import (
     UnknownSpeciesError,
 )
 from castile.models import KernelRidge, select
+from castile.models.force_field import ForceField, PairTerm, SoapTerm, load
 from castile.neighbors import NeighborList, neighbor_list
 from castile.parallel import num_threads, set_num_threads, threads
 
@@ -53,6 +54,7 @@ __all__ = [
     "FeatureChunk",
     "FileReadError",
     "FileWriteError",
+    "ForceField",
     "Gradients",
     "InputError",
     "InputTypeError",
@@ -64,13 +66,16 @@ __all__ = [
     "MissingPackageError",
     "NeighborList",
     "NotFittedError",
+    "PairTerm",
     "RadialSpectrum",
+    "SoapTerm",
     "SphericalExpansion",
     "StrainGroup",
     "TabulatedBasis",
     "UnknownSpeciesError",
     "__version__",
     "kernels",
+    "load",
     "neighbor_list",
     "num_threads",
     "select",

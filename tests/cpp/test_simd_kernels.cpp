@@ -618,6 +618,164 @@ TEST_CASE_TEMPLATE("rows are subtracted and streamed, wherever they start", T, d
   });
 }
 
+TEST_CASE_TEMPLATE("packed products have the bits of unpacked ones, in any columns and any rows", T, double, float) {
+  for_each_level<T>([](const Kernels<T>& kernels) {
+    for (const std::int64_t m : {1, 47, 48, 49, 150}) {
+      for (const std::int64_t k : {0, 1, 5, 63, 255, 257, 600}) {
+        constexpr std::int64_t n_most = 33;
+        const std::int64_t a_stride = k + 2, b_stride = k + 1, c_stride = m + 3;
+        const auto a = numbers<T>(n_most * a_stride, 91), b = numbers<T>(m * b_stride, 92);
+        castile::AlignedVector<T> packed(static_cast<std::size_t>(kernels.gemm_packed_size(m, k)));
+        kernels.gemm_pack_right(m, k, b.data(), b_stride, packed.data());
+        castile::AlignedVector<T> workspace(static_cast<std::size_t>(kernels.gemm_nt_workspace(n_most, m)));
+        std::vector<T> expected(static_cast<std::size_t>(n_most * c_stride), T(99));
+        kernels.gemm_nt(n_most, m, k, a.data(), a_stride, nullptr, b.data(), b_stride, nullptr, expected.data(),
+                        c_stride, workspace.data());
+        std::vector<long double> exact(expected.size(), 99.0L);
+        for (std::int64_t i = 0; i < n_most; ++i) {
+          for (std::int64_t j = 0; j < m; ++j) {
+            long double sum = 0.0L;
+            for (std::int64_t q = 0; q < k; ++q) {
+              sum += static_cast<long double>(a[static_cast<std::size_t>(i * a_stride + q)]) *
+                     static_cast<long double>(b[static_cast<std::size_t>(j * b_stride + q)]);
+            }
+            exact[static_cast<std::size_t>(i * c_stride + j)] = sum;
+          }
+        }
+        CHECK(relative_difference(expected, exact) < 10 * epsilon<T>);
+        for (std::int64_t first = 0; first < m; first += castile::simd::gemm_column_step) {
+          for (const std::int64_t last : {first + 1, first + 30, first + 48, first + 97, m}) {
+            if (last > m) continue;
+            for (const std::int64_t n : {1, 2, 7, 32, 33}) {
+              castile::AlignedVector<T> own(static_cast<std::size_t>(kernels.gemm_nt_workspace(n, 0)));
+              std::vector<T> c(expected.size(), T(99));
+              kernels.gemm_packed(n, m, k, a.data(), a_stride, packed.data(), first, last, c.data(), c_stride,
+                                  own.data());
+              bool equal = true;
+              for (std::int64_t i = 0; i < n_most; ++i) {
+                for (std::int64_t j = 0; j < c_stride; ++j) {
+                  const bool written = i < n && j < last - first;
+                  const T value = written ? expected[static_cast<std::size_t>(i * c_stride + first + j)] : T(99);
+                  equal = equal && c[static_cast<std::size_t>(i * c_stride + j)] == value;
+                }
+              }
+              CHECK(equal);
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE_TEMPLATE("integer powers are repeated products, alike at all instruction sets", T, double, float) {
+  constexpr std::int64_t n = 37;
+  const auto x = numbers<T>(n, 93);
+  for (std::int64_t exponent = 0; exponent <= 17; ++exponent) {
+    std::vector<T> first_level;
+    for_each_level<T>([&](const Kernels<T>& kernels) {
+      std::vector<T> power(n + 1, T(99));
+      kernels.integer_power(n, exponent, x.data(), power.data());
+      CHECK(power.back() == T(99));
+      for (std::size_t k = 0; k < static_cast<std::size_t>(n); ++k) {
+        const long double expected = std::pow(static_cast<long double>(x[k]), static_cast<long double>(exponent));
+        CHECK(std::abs(static_cast<long double>(power[k]) - expected) <=
+              static_cast<long double>(2 * epsilon<T> * static_cast<double>(exponent)) * std::abs(expected));
+      }
+      if (first_level.empty()) first_level = power;
+      CHECK(power == first_level);
+      auto in_place = x;
+      kernels.integer_power(n, exponent, in_place.data(), in_place.data());
+      CHECK(std::equal(in_place.begin(), in_place.end(), power.begin()));
+    });
+  }
+}
+
+TEST_CASE_TEMPLATE("weighted powers are summed, and their slopes written", T, double, float) {
+  for_each_level<T>([](const Kernels<T>& kernels) {
+    for (const std::int64_t n : {0, 1, 3, 8, 16, 33, 100}) {
+      const auto weights = numbers<T>(n, 94), x = numbers<T>(n, 95), power = numbers<T>(n, 96);
+      const T factor = T(2.5);
+      std::vector<T> slopes(static_cast<std::size_t>(n) + 1, T(99));
+      std::vector<long double> expected_slopes;
+      long double expected = 0.0L, scale = 0.0L;
+      for (std::size_t k = 0; k < static_cast<std::size_t>(n); ++k) {
+        const long double product = static_cast<long double>(weights[k]) * static_cast<long double>(power[k]);
+        expected += product * static_cast<long double>(x[k]);
+        scale += std::abs(product * static_cast<long double>(x[k]));
+        expected_slopes.push_back(static_cast<long double>(factor) * product);
+      }
+      const T sum = kernels.weighted_powers(n, factor, weights.data(), x.data(), power.data(), slopes.data());
+      CHECK(std::abs(static_cast<long double>(sum) - expected) <= 20 * static_cast<long double>(epsilon<T>) * scale);
+      CHECK(slopes.back() == T(99));
+      slopes.pop_back();
+      CHECK(relative_difference(slopes, expected_slopes) < 4 * epsilon<T>);
+    }
+  });
+}
+
+TEST_CASE_TEMPLATE("derivatives of columns go to the rows of both atoms and of the strain", T, double, float) {
+  constexpr std::int64_t n = 2 * castile::simd::gemm_column_step, row_stride = n + 5, product_stride = n + 2;
+  constexpr std::int64_t n_pairs = 5, n_rows = 7 + 3 * 4;
+  const auto products = numbers<T>(3 * n_pairs * product_stride, 97), along = numbers<T>(3 * n_pairs, 98);
+  const auto scale = numbers<T>(n, 99), slope = numbers<T>(n, 100), before = numbers<T>(n_rows * row_stride, 101);
+  const auto D = numbers<double>(3 * n_pairs, 102);
+  const std::vector<std::int64_t> row_of = {10, 7, 16, 10, 13};  // one atom twice, and an image of the center
+  constexpr std::int64_t own_row = 13;
+  for (const std::int64_t strain_row : {std::int64_t{1}, std::int64_t{-1}}) {
+    std::vector<long double> expected(before.begin(), before.end());
+    const auto add = [&](std::int64_t row, std::int64_t k, long double value) {
+      expected[static_cast<std::size_t>(row * row_stride + k)] += value;
+    };
+    for (std::int64_t k = 0; k < n; ++k) {
+      for (std::int64_t pair = 0; pair < n_pairs; ++pair) {
+        std::array<long double, 3> g{}, d{};
+        for (std::int64_t axis = 0; axis < 3; ++axis) {
+          const auto a = static_cast<std::size_t>(axis), r = static_cast<std::size_t>(3 * pair + axis);
+          g[a] = static_cast<long double>(
+                     products[r * static_cast<std::size_t>(product_stride) + static_cast<std::size_t>(k)]) *
+                     static_cast<long double>(scale[static_cast<std::size_t>(k)]) +
+                 static_cast<long double>(along[r]) * static_cast<long double>(slope[static_cast<std::size_t>(k)]);
+          d[a] = static_cast<long double>(D[r]);
+          add(row_of[static_cast<std::size_t>(pair)] + axis, k, g[a]);
+          add(own_row + axis, k, -g[a]);
+        }
+        if (strain_row < 0) continue;
+        for (std::int64_t a = 0; a < 3; ++a) {
+          const auto b = static_cast<std::size_t>((a + 1) % 3), c = static_cast<std::size_t>((a + 2) % 3);
+          add(strain_row + a, k, d[static_cast<std::size_t>(a)] * g[static_cast<std::size_t>(a)]);
+          add(strain_row + 3 + a, k, 0.5L * (d[b] * g[c] + d[c] * g[b]));
+        }
+      }
+    }
+    for_each_level<T>([&](const Kernels<T>& kernels) {
+      auto rows = before;
+      castile::simd::PairColumns<T> in{};
+      in.n_pairs = n_pairs;
+      in.products = products.data();
+      in.product_stride = product_stride;
+      in.along = along.data();
+      in.scale = scale.data();
+      in.slope = slope.data();
+      in.D = D.data();
+      in.row_of = row_of.data();
+      in.rows = rows.data();
+      in.row_stride = row_stride;
+      in.own_row = own_row;
+      in.strain_row = strain_row;
+      kernels.add_pair_columns(n, in);
+      CHECK(relative_difference(rows, expected) < 4 * epsilon<T>);
+      for (std::int64_t row = 0; row < n_rows; ++row) {
+        const bool untouched = row == 0 || (row < 7 && strain_row < 0);
+        for (std::int64_t k = untouched ? 0 : n; k < row_stride; ++k) {
+          const auto at = static_cast<std::size_t>(row * row_stride + k);
+          CHECK(rows[at] == before[at]);
+        }
+      }
+    });
+  }
+}
+
 TEST_CASE("pairs are written with the same bits as one by one, and nothing behind them") {
   using castile::simd::PairImage;
   castile::AlignedVector<PairImage> images(20);

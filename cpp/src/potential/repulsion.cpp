@@ -53,7 +53,8 @@ Repulsion::Value Repulsion::pair(std::int32_t first, std::int32_t second, double
     phi += part;
     phi_slope -= decay / length * part;
   }
-  const double strength = coulomb * numbers_[a] * numbers_[b];
+  // Either order gives the same bits, so that the forces on a pair are opposite.
+  const double strength = coulomb * (numbers_[a] * numbers_[b]);
   double energy = strength * phi / r;
   double slope = strength * (phi_slope - phi / r) / r;
   if (r > inner) {

@@ -87,7 +87,8 @@ def _batches(
         columns = kernel_of_rows(items[pivots], items, kernel)
         columns -= known[:, pivots].T @ known
         new = slice(n_done, n_done + len(pivots))
-        factor[new] = scipy.linalg.solve_triangular(triangle, columns, trans=1, check_finite=False)
+        # The transposed view is in BLAS's order: X U = columns' in place.
+        factor[new] = scipy.linalg.blas.dtrsm(1.0, triangle, columns.T, side=1, lower=0, overwrite_b=1).T
         residuals -= np.einsum("ij,ij->j", factor[new], factor[new])
         residuals[pivots] = -1.0  # below any residual: not again
         n_done = new.stop

@@ -93,7 +93,7 @@ def select(
     ----------
     .. [1] Mahoney and Drineas, PNAS 106, 697 (2009), doi:10.1073/pnas.0803205106.
     .. [2] Imbalzano et al., J. Chem. Phys. 148, 241730 (2018), doi:10.1063/1.5024611.
-    .. [3] Harbrecht, Peters and Schneider, Appl. Numer. Math. 62, 428 (2012),
+    .. [3] Harbrecht, Peters and Schneider, Applied Numerical Mathematics 62, 428 (2012),
        doi:10.1016/j.apnum.2011.10.001.
 
     Examples

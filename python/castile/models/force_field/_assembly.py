@@ -110,13 +110,13 @@ def label_layout(
     has = [values != 0.0 for values in (energy, force, stress)]
     counts = (int(has[0].sum()), 3 * int(has[1].sum()), 6 * int(has[2].sum()))
     starts = (0, counts[0], counts[0] + counts[1])
-    places = [
+    rows_of_energy, rows_of_force, rows_of_stress = (
         np.where(own, start + height * (np.cumsum(own) - 1), -1).astype(np.int64)
         for own, start, height in zip(has, starts, (1, 3, 6), strict=True)
-    ]
-    with np.errstate(divide="ignore"):
-        factors = (energy[has[0]], np.repeat(-force[has[1]], 3), np.repeat((stress / volumes)[has[2]], 6))
-    return Layout(*places, np.concatenate(factors), counts)
+    )
+    per_volume = stress[has[2]] / volumes[has[2]]
+    factors = (energy[has[0]], np.repeat(-force[has[1]], 3), np.repeat(per_volume, 6))
+    return Layout(rows_of_energy, rows_of_force, rows_of_stress, np.concatenate(factors), counts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,6 @@ from castile.models.force_field._whitening import DiagonalBlock, EigenBlock, Tri
 from castile.models.force_field.terms import PairTerm, SoapTerm, Term, descriptor_for
 from castile.models.selection import select
 from castile.progress import cut
-from castile.structures import StructureArrays
 
 __all__ = ["FittedPairTerm", "FittedSoapTerm", "FittedTerm", "fit_term", "restore_term"]
 
@@ -145,16 +144,12 @@ def core_of(descriptor: Any) -> Any:
     return descriptor._core(descriptor._species_or_raise())
 
 
-def fit_term(
-    term: Term, structures: StructureArrays, frames: list[Any], species: tuple[str, ...], lengths: Lengths, seed: int
-) -> FittedTerm:
+def fit_term(term: Term, frames: list[Any], species: tuple[str, ...], lengths: Lengths, seed: int) -> FittedTerm:
     """Choose what a term learns from structures alone: its lengths and sparse points.
 
     Parameters
     ----------
     term : SoapTerm or PairTerm
-    structures : StructureArrays
-        Of the frames.
     frames : list of ase.Atoms
     species : tuple of str
     lengths : Lengths
@@ -162,17 +157,17 @@ def fit_term(
     """
     descriptor = descriptor_for(term, species, lengths)
     if isinstance(term, PairTerm):
-        return FittedPairTerm(descriptor, _root_mean_squares(descriptor, structures, frames), term.prior_factor)
+        return FittedPairTerm(descriptor, _root_mean_squares(descriptor, frames), term.prior_factor)
     points = []
     for k, symbol in enumerate(species):
         rows = _unit_rows(descriptor, frames, symbol, np.random.default_rng([seed, k]))
-        points.append(_sparse_points(rows, term, seed, symbol))
+        points.append(_sparse_points(rows, term, seed, symbol, term.points_of_each(len(species))))
     return FittedSoapTerm(descriptor, float(term.zeta), tuple(points), term.prior_factor)
 
 
-def _root_mean_squares(descriptor: Any, structures: StructureArrays, frames: list[Any]) -> FloatArray:
+def _root_mean_squares(descriptor: Any, frames: list[Any]) -> FloatArray:
     squares, n_rows = np.zeros(len(descriptor.get_feature_names_out())), 0
-    for first, last in cut(structures.atom_offsets, _ATOMS_AT_ONCE):
+    for first, last in cut(_offsets([len(atoms) for atoms in frames]), _ATOMS_AT_ONCE):
         rows = descriptor.transform(frames[first:last])
         squares += np.sum(rows * rows, axis=0)
         n_rows += len(rows)
@@ -187,7 +182,7 @@ def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, rng: np.random.G
     most = max(1, min(_MOST_CANDIDATES, _MOST_CANDIDATE_BYTES // (8 * n_features)))
     wanted = np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
     parts, before = [], 0
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = _offsets(counts)
     for first, last in cut(offsets, _ATOMS_AT_ONCE):
         n = int(offsets[last] - offsets[first])
         own = wanted[(wanted >= before) & (wanted < before + n)] - before
@@ -201,16 +196,21 @@ def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, rng: np.random.G
     return np.asarray(rows / norms[norms[:, 0] > 0.0])
 
 
-def _sparse_points(rows: FloatArray, term: SoapTerm, seed: int, symbol: str) -> FloatArray:
+def _offsets(counts: Any) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)])
+
+
+def _sparse_points(rows: FloatArray, term: SoapTerm, seed: int, symbol: str, most: int) -> FloatArray:
     if len(rows) == 0:
         raise InputError(
             f"all environments of {symbol} are empty; raise the cutoff, or use a descriptor with center_weight above 0"
         )
+    method: Any = term.selection
     options: dict[str, Any] = {"zeta": float(term.zeta)}
-    if term.selection != "cholesky":  # which leaves out copies by itself
+    if method != "cholesky":  # which leaves out copies by itself
         rows, options = np.unique(rows, axis=0), {"seed": seed}
-    n_points = min(term.n_sparse, len(rows))
-    chosen = select(rows, n_points, method=term.selection, **options)
+    n_points = min(most, len(rows))
+    chosen = select(rows, n_points, method=method, **options)
     return np.ascontiguousarray(rows[chosen])
 
 

@@ -169,7 +169,7 @@ class NormalEquations:
         FileWriteError
             If the file cannot be written; one that was there before is as it was.
         """
-        arrays = {f"{kind}/{name}": a for kind, sums in self._sums.items() for name, a in sums.to_arrays().items()}
+        arrays = ((f"{kind}/{name}", a) for kind, sums in self._sums.items() for name, a in sums.to_arrays().items())
         metadata = {"n_columns": self.n_columns, "kinds": self.kinds, "seen": list(self._sums), "notes": self.notes}
         write_checkpoint(path, metadata, arrays)
 
@@ -182,7 +182,8 @@ class NormalEquations:
             state.notes = dict(metadata["notes"])
             for kind in metadata["seen"]:
                 require_kind(kind, state.kinds)
-                own = {name.split("/")[-1]: a for name, a in arrays.items() if name.rpartition("/")[0] == kind}
+                names = [name for name in arrays if name.rpartition("/")[0] == kind]
+                own = {name.rpartition("/")[2]: arrays.pop(name) for name in names}
                 state._sums[kind] = KindSums.from_arrays(own, state.n_columns)
             return state
 

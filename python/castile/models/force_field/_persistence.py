@@ -12,6 +12,7 @@ import numpy.typing as npt
 from castile.data import Dataset
 from castile.errors import CastileError, FileReadError
 from castile.models.force_field._baseline import Baseline
+from castile.models.force_field._calibration import Calibration
 from castile.models.force_field._fitted_terms import FittedTerm, restore_term
 from castile.models.force_field._lengths import Lengths
 from castile.models.force_field._model_file import read_model, write_model
@@ -29,7 +30,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 _MODEL = "ForceField"
 _UNITS = {"length": "Å", "energy": "eV", "force": "eV/Å", "stress": "eV/Å³"}
-_PARAMETERS = ("noise", "prior", "species", "baseline", "repulsion", "max_memory", "seed")
+_PARAMETERS = ("noise", "prior", "species", "baseline", "repulsion", "calibration", "max_memory", "seed")
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -65,6 +66,7 @@ def save(model: ForceField, path: str | os.PathLike[str]) -> None:
         "species": list(foundation.species),
         "scale": foundation.scale,
         "noise": dict(foundation.noise),
+        "fitted_noise": dict(model.noise_),
         "prior": model.prior_,
         "lengths": {"neighbor": foundation.lengths.neighbor, "spacing": foundation.lengths.spacing},
         "baseline": foundation.baseline.to_metadata(),
@@ -72,6 +74,7 @@ def save(model: ForceField, path: str | os.PathLike[str]) -> None:
         "terms": terms,
         "whitening": whitening,
         "solution": solution,
+        "calibration": None if model.calibration_ is None else model.calibration_.to_metadata(),
         "training": model.training_,
     }
     write_model(path, metadata, arrays)
@@ -81,7 +84,9 @@ def load(model: ForceField, path: str | os.PathLike[str]) -> ForceField:
     """Fill a new force field from a file."""
     metadata, arrays = read_model(path)
     if metadata.get("model") != _MODEL:
-        raise FileReadError(f"{os.fspath(path)} holds a {metadata.get('model', 'model without a name')}, no force field")
+        raise FileReadError(
+            f"{os.fspath(path)} holds a {metadata.get('model', 'model without a name')}, no force field"
+        )
     if metadata.get("has_reference") and model.reference is None:
         raise FileReadError(
             f"{os.fspath(path)} was fitted to differences from a reference calculator, which files do not hold; "
@@ -116,12 +121,15 @@ def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> Non
     for name in _PARAMETERS:
         setattr(model, name, metadata["parameters"][name])
     model.terms = tuple(term.specification() for term in terms)
-    model.species_, model.noise_ = model.foundation_.species, model.foundation_.noise
+    model.species_ = model.foundation_.species
+    model.noise_ = {str(kind): float(sigma) for kind, sigma in metadata["fitted_noise"].items()}
     model.prior_ = float(metadata["prior"])
     model.solution_ = Solution.from_arrays(metadata["solution"], _under(arrays, "solution"))
+    calibration = metadata["calibration"]
+    model.calibration_ = None if calibration is None else Calibration(**calibration)
     model.training_ = metadata["training"]
     model.weights_ = _checked_weights(arrays["weights"], terms)
-    model._make_potential()
+    model.potential_ = model.foundation_.potential(model.weights_)
 
 
 def _checked_weights(weights: npt.NDArray[Any], terms: tuple[FittedTerm, ...]) -> npt.NDArray[np.float64]:

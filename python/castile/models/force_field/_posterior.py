@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ class Posterior:
         For a prior of one.
     prior : float
         In eV; all deviations are in proportion.
+    calibration : mapping
+        By kind, what standard deviations are multiplied by.
     max_bytes : int
         Memory for rows.
     """
@@ -39,13 +41,15 @@ class Posterior:
     columns: Columns
     solution: Solution
     prior: float
+    calibration: Mapping[str, float]
     max_bytes: int
 
     def uncertainty(self, frames: list[Atoms], progress: bool = False) -> Uncertainty:
         """Return standard deviations of energies, forces and stresses."""
         energy, forces, stress = [np.zeros(0)], [np.zeros((0, 3))], [np.zeros((0, 6))]
         for rows, layout in self._rows(frames, derivatives=True, progress=progress):
-            stds = layout.split(self.prior * self.solution.standard_deviations(rows))
+            stds = layout.split(self.solution.standard_deviations(rows))
+            stds = {kind: self._factor(kind) * values for kind, values in stds.items()}
             energy.append(stds["energy"])
             forces.append(stds["force"].reshape(-1, 3))
             part = np.full((len(layout.stress), 6), np.nan)
@@ -55,19 +59,23 @@ class Posterior:
 
     def energy_std(self, frames: list[Atoms]) -> FloatArray:
         """Return standard deviations of total energies, which need no derivatives."""
-        return self.prior * self.solution.standard_deviations(self._energy_rows(frames))
+        return self._factor("energy") * self.solution.standard_deviations(self._energy_rows(frames))
 
     def covariance(self, frames: list[Atoms], others: list[Atoms] | None) -> FloatArray:
         """Return the covariance of total energies."""
         theirs = None if others is None else self._energy_rows(others)
-        return self.prior**2 * self.solution.covariance(self._energy_rows(frames), theirs)
+        return self._factor("energy") ** 2 * self.solution.covariance(self._energy_rows(frames), theirs)
 
     def committee(self, frames: list[Atoms], n: int, seed: int) -> FloatArray:
         """Return how the energies of drawn models differ from the mean's, shape (n, n_frames)."""
         draws = self.solution.sample(_checks.integer("committee", n, 1), seed) - self.solution.mean
         rows = self._energy_rows(frames)
         # Row by row, so that the other frames do not change the bits.
-        return self.prior * np.array([[float(np.sum(row * draw)) for row in rows] for draw in draws]).reshape(n, -1)
+        factor = self._factor("energy")
+        return factor * np.array([[float(np.sum(row * draw)) for row in rows] for draw in draws]).reshape(n, -1)
+
+    def _factor(self, kind: str) -> float:
+        return self.prior * self.calibration.get(kind, 1.0)
 
     def _energy_rows(self, frames: list[Atoms]) -> FloatArray:
         parts = [rows for rows, _ in self._rows(frames, derivatives=False)]
@@ -78,7 +86,7 @@ class Posterior:
     ) -> Iterator[tuple[FloatArray, Layout]]:
         """Yield whitened rows of some frames after the other, and their layout."""
         structures = as_structure_arrays(frames)
-        periodic = structures.pbc.all(axis=1)
+        periodic = np.asarray(structures.pbc.all(axis=1))
         n_rows = 7 + 3 * np.diff(structures.atom_offsets) if derivatives else np.ones(len(frames), dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(n_rows)])
         most = max(1, self.max_bytes // self.columns.bytes_per_row)

@@ -26,6 +26,8 @@ class KindSums:
     Parameters
     ----------
     n_columns : int
+    gram : ndarray, optional
+        To begin with; by default zero.
 
     Attributes
     ----------
@@ -41,8 +43,8 @@ class KindSums:
         Rows and targets, of which the first ``n_waiting`` are not in the sums yet.
     """
 
-    def __init__(self, n_columns: int) -> None:
-        self.gram: FloatArray = np.zeros((n_columns, n_columns), order="F")
+    def __init__(self, n_columns: int, gram: FloatArray | None = None) -> None:
+        self.gram: FloatArray = np.zeros((n_columns, n_columns), order="F") if gram is None else gram
         self.moment: FloatArray = np.zeros(n_columns)
         self.square = 0.0
         self.n_rows = 0
@@ -97,13 +99,12 @@ class KindSums:
     @classmethod
     def from_arrays(cls, arrays: dict[str, Any], n_columns: int) -> KindSums:
         """Make what :meth:`to_arrays` gave anew; ValueError if it cannot be."""
-        sums = cls(n_columns)
         n = len(arrays["waiting_targets"])
         if n >= _BLOCK or arrays["waiting"].shape != (n, n_columns) or arrays["moment"].shape != (n_columns,):
             raise ValueError("shapes do not fit each other")
         if any(values.dtype.kind not in "fi" or not np.isfinite(values).all() for values in arrays.values()):
             raise ValueError("numbers are not finite")
-        sums.gram = unpack(arrays["gram"], n_columns)
+        sums = cls(n_columns, unpack(arrays["gram"], n_columns))
         sums.moment[:] = arrays["moment"]
         sums.square = float(arrays["square"])
         sums.n_rows = int(arrays["n_rows"])

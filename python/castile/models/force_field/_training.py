@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from castile import _checks
+from castile import _checks, _core
 from castile.data import Dataset
+from castile.descriptors._species import checked_species
 from castile.errors import InputError, InputTypeError
+from castile.models.force_field._assembly import Columns
 from castile.models.force_field._baseline import Baseline
 from castile.models.force_field._fitted_terms import FittedTerm, fit_term
 from castile.models.force_field._lengths import Lengths, lengths_of, shortest_distances
@@ -21,9 +23,9 @@ from castile.models.force_field._noise import KINDS
 from castile.models.force_field._repulsion import RepulsionRadii, radii_below
 from castile.models.force_field._whitening import Whitening
 from castile.models.force_field.terms import Term
-from castile.structures import as_structure_arrays, species_table
+from castile.structures import species_table
 
-__all__ = ["Foundation", "compositions", "lay_foundation", "typical_frames"]
+__all__ = ["Foundation", "Survey", "compositions", "lay_foundation", "survey"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,8 +36,8 @@ _FEW = 5  # frames that typical lengths are taken from
 
 
 @dataclass(frozen=True, eq=False)
-class Foundation:
-    """What does not change while rows are added.
+class Survey:
+    """Scales and references of a data set.
 
     Attributes
     ----------
@@ -43,12 +45,10 @@ class Foundation:
     scale : float
         Spread of the forces over that of a typical set: energies of the model are in proportion.
     noise : dict
-        Standard deviation of labels by kind: eV/atom, eV/Å, eV/Å³.
+        Standard deviation of labels by kind: eV/atom, eV/Å, eV/Å³; those of labels with weights and sigmas of their own
+        are relative to these.
     lengths : Lengths
     baseline : Baseline
-    repulsion : RepulsionRadii or None
-    terms : tuple of fitted terms
-    whitening : Whitening
     """
 
     species: tuple[str, ...]
@@ -56,22 +56,56 @@ class Foundation:
     noise: dict[str, float]
     lengths: Lengths
     baseline: Baseline
+
+
+@dataclass(frozen=True, eq=False)
+class Foundation(Survey):
+    """What does not change while rows are added.
+
+    Attributes
+    ----------
+    repulsion : RepulsionRadii or None
+    terms : tuple of fitted terms
+    whitening : Whitening
+    """
+
     repulsion: RepulsionRadii | None
     terms: tuple[FittedTerm, ...]
     whitening: Whitening
 
+    def columns(self) -> Columns:
+        """Return what makes rows of the linear problem."""
+        table = species_table(self.species, np.zeros(0, dtype=np.int64), "ForceField")
+        return Columns(tuple(term.columns() for term in self.terms), self.whitening, table)
 
-def lay_foundation(
+    def potential(self, weights: FloatArray) -> _core.Potential:
+        """Return the potential of weights of all columns."""
+        parts: list[_core.EnergyTerm] = []
+        first = 0
+        for term in self.terms:
+            parts.append(term.part(weights[first : first + term.n_columns]))
+            first += term.n_columns
+        if self.repulsion is not None:
+            parts.append(self.repulsion.part(self.species))
+        return _core.Potential(parts)
+
+    def digest(self) -> str:
+        """Return what tells this foundation from others, as far as rows depend on it."""
+        digest = hashlib.blake2b(digest_size=16)
+        for term in self.terms:
+            for array in term.describe()[1].values():
+                digest.update(array.tobytes())
+        digest.update(self.baseline.energies.tobytes() + repr(sorted(self.noise.items())).encode())
+        return digest.hexdigest()
+
+
+def survey(
     dataset: Dataset,
-    terms: Sequence[Term],
-    *,
     species: Sequence[str] | None,
     noise: Mapping[str, float] | None,
     baseline: Mapping[str, float] | None,
-    repulsion: bool,
-    seed: int,
-) -> Foundation:
-    """Choose everything that the linear problem stands on.
+) -> Survey:
+    """Look at the labels.
 
     Raises
     ------
@@ -79,23 +113,28 @@ def lay_foundation(
         For data without labels, and parameters that cannot be used.
     """
     _require_labels(dataset)
-    known = dataset.species if species is None else tuple(species)
-    structures = as_structure_arrays(dataset.frames)
-    of_atoms = species_table(known, structures.numbers, "ForceField")[structures.numbers]
+    known = dataset.species if species is None else checked_species(species)
+    species_table(known, np.unique(dataset.numbers), "ForceField")
     counts = compositions(dataset, known)
     references = Baseline.fit(counts, dataset.energies, dataset.isolated, known, baseline)
-    many = [atoms for atoms, alone in zip(dataset.frames, dataset.isolated, strict=True) if not alone]
-    if not many:
+    left = references.subtract(counts, dataset.energies)
+    scale = _scale(dataset, left)
+    return Survey(known, scale, _noise(noise, scale), lengths_of(typical_frames(dataset, left)), references)
+
+
+def lay_foundation(dataset: Dataset, terms: Sequence[Term], found: Survey, *, repulsion: bool, seed: int) -> Foundation:
+    """Choose everything else that the linear problem stands on: radii of repulsion and sparse points."""
+    bound = [atoms for atoms, alone in zip(dataset.frames, dataset.isolated, strict=True) if not alone]
+    if not bound:
         raise InputError("frames hold nothing but isolated atoms; add structures whose atoms are bound")
-    lengths = lengths_of(typical_frames(dataset, references.subtract(counts, dataset.energies)))
-    scale = _scale(dataset, references.subtract(counts, dataset.energies))
     radii = None
     if repulsion:
-        radii = radii_below(shortest_distances(dataset.frames, of_atoms, len(known)), known)
-    bound = as_structure_arrays(many)
-    fitted = tuple(fit_term(term, bound, many, known, lengths, seed) for term in terms)
+        of_atoms = species_table(found.species, np.unique(dataset.numbers), "ForceField")[dataset.numbers]
+        shortest = shortest_distances(dataset.frames, of_atoms, len(found.species))
+        radii = radii_below(shortest, found.species)
+    fitted = tuple(fit_term(term, bound, found.species, found.lengths, seed) for term in terms)
     whitening = Whitening([block for term in fitted for block in term.blocks()])
-    return Foundation(known, scale, _noise(noise, scale), lengths, references, radii, fitted, whitening)
+    return Foundation(found.species, found.scale, found.noise, found.lengths, found.baseline, radii, fitted, whitening)
 
 
 def compositions(dataset: Dataset, species: Sequence[str]) -> FloatArray:
@@ -152,8 +191,3 @@ def _noise(given: Mapping[str, float] | None, scale: float) -> dict[str, float]:
         if noise[kind] <= 0.0:
             raise InputError(f"noise[{kind!r}] must be a standard deviation above 0, got {value!r}")
     return noise
-
-
-def with_energies(dataset: Dataset, energies: FloatArray) -> Dataset:
-    """Return the same data with other energies."""
-    return replace(dataset, energies=energies)

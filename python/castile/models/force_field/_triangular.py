@@ -40,7 +40,7 @@ class TriangularState:
 
     Notes
     -----
-    Memory: one matrix (n_columns + 1, n_columns + 1), and 512 rows; one matrix more while solving. The same
+    Memory: one matrix (n_columns, n_columns) and some 512 rows; one matrix more while solving. The same
     pieces give the same bits on any number of threads; other pieces agree to rounding.
     """
 
@@ -49,9 +49,10 @@ class TriangularState:
         self.kinds = tuple(kinds)
         self.noise = check_noise(noise, self.kinds, {kind: int(kind in noise) for kind in self.kinds})
         self.n_rows = dict.fromkeys(self.kinds, 0)
-        size = self.n_columns + 1  # the last column is that of the targets
-        require_memory(8 * size**2, "the triangle", "take fewer sparse points or functions")
-        self._triangle: FloatArray = np.zeros((size, size), order="F")
+        require_memory(8 * self.n_columns**2, "the triangle", "take fewer sparse points or functions")
+        self._triangle: FloatArray = np.zeros((self.n_columns, self.n_columns), order="F")
+        self._right: FloatArray = np.zeros((self.n_columns, 1), order="F")  # what the reflections make of the targets
+        self._rest = 0.0  # squared, of targets that no coefficients reach
 
     def add(self, kind: str, rows: Any, targets: Any) -> None:
         """Take in rows and targets, as :meth:`NormalEquations.add` does."""
@@ -63,10 +64,8 @@ class TriangularState:
         with one_thread():
             for first in range(0, len(rows), _ROWS):
                 part = slice(first, min(first + _ROWS, len(rows)))
-                block = np.empty((part.stop - first, self.n_columns + 1), order="F")
-                np.divide(rows[part], self.noise[kind], out=block[:, :-1])
-                np.divide(targets[part], self.noise[kind], out=block[:, -1])
-                _take_in(self._triangle, block)
+                block = np.divide(rows[part], self.noise[kind], order="F")
+                self._rest += _take_in(self._triangle, self._right, block, targets[part] / self.noise[kind])
         self.n_rows[kind] += len(rows)
 
     def merge(self, other: TriangularState) -> None:
@@ -78,8 +77,11 @@ class TriangularState:
         if (other.n_columns, other.kinds, other.noise) != (self.n_columns, self.kinds, self.noise):
             raise InputError("states must be of the same columns, kinds and noise")
         with one_thread():
-            for first in range(0, self.n_columns + 1, _ROWS):
-                _take_in(self._triangle, other._triangle[first : first + _ROWS].copy(order="F"))
+            for first in range(0, self.n_columns, _ROWS):
+                part = slice(first, min(first + _ROWS, self.n_columns))
+                block = other._triangle[part].copy(order="F")
+                self._rest += _take_in(self._triangle, self._right, block, other._right[part, 0])
+        self._rest += other._rest
         for kind, n in other.n_rows.items():
             self.n_rows[kind] += n
 
@@ -88,25 +90,30 @@ class TriangularState:
         require_memory(self._triangle.nbytes, "the solution", "take fewer sparse points or functions")
         n = self.n_columns
         with one_thread():
-            triangle = self._triangle.copy(order="F")
+            factor, right, rest = self._triangle.copy(order="F"), self._right.copy(order="F"), self._rest
             # The prior's rows come last: reflections keep small rows exact where large ones came before.
             for first in range(0, n, _ROWS):
-                block = np.zeros((min(_ROWS, n - first), n + 1), order="F")
+                block = np.zeros((min(_ROWS, n - first), n), order="F")
                 block[np.arange(len(block)), first + np.arange(len(block))] = 1.0
-                _take_in(triangle, block)
-            factor = np.asfortranarray(triangle[:n, :n])
-            right, rest = triangle[:n, n].copy(), float(triangle[n, n])
-            del triangle
-            right *= np.sign(factor.diagonal())
-            factor *= np.sign(factor.diagonal())[:, None]
+                rest += _take_in(factor, right, block, np.zeros(len(block)))
+            signs = np.sign(factor.diagonal())
+            factor *= signs[:, None]
+            right = signs * right[:, 0]
             mean = scipy.linalg.solve_triangular(factor, right, check_finite=False)
             reciprocal, _ = scipy.linalg.lapack.dtrcon(factor, norm="1", uplo="U", diag="N")
         noise = {kind: self.noise[kind] for kind in self.kinds if self.n_rows[kind] > 0}
-        twice = rest**2 + 2.0 * float(np.log(factor.diagonal()).sum())
+        twice = rest + 2.0 * float(np.log(factor.diagonal()).sum())
         twice += sum(self.n_rows[kind] * np.log(2.0 * np.pi * sigma**2) for kind, sigma in noise.items())
         return Solution(mean, factor, float(-0.5 * twice), float(reciprocal) ** -2, noise)
 
 
-def _take_in(triangle: FloatArray, block: FloatArray) -> None:
-    """Replace R by that of the QR factorization of R on top of more rows, which are overwritten."""
-    scipy.linalg.lapack.dtpqrt(0, min(_INNER, len(triangle)), triangle, block, overwrite_a=1, overwrite_b=1)
+def _take_in(triangle: FloatArray, right: FloatArray, block: FloatArray, targets: FloatArray) -> float:
+    """Replace R by that of the QR factorization of R on top of more rows, which are overwritten.
+
+    The right side follows in place; returns the square of what is left of the targets.
+    """
+    inner = min(_INNER, len(triangle))
+    below = np.array(targets[:, None], order="F")
+    _, reflections, factors, _ = scipy.linalg.lapack.dtpqrt(0, inner, triangle, block, overwrite_a=1, overwrite_b=1)
+    scipy.linalg.lapack.dtpmqrt(0, reflections, factors, right, below, trans="T", overwrite_a=1, overwrite_b=1)
+    return float(below[:, 0] @ below[:, 0])

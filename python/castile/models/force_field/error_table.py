@@ -74,8 +74,8 @@ class ErrorTable:
     Attributes
     ----------
     rows : list of dict
-        ``group`` ("all" for all together), ``quantity`` ("energy", "force", "stress"), ``n``, ``mae``, ``rmse`` (eV/atom,
-        eV/Å, eV/Å³) and ``r2``.
+        ``group`` ("all" for all together), ``quantity`` ("energy", "force", "stress"), ``n``, ``mae`` and ``rmse`` in
+        eV/atom, eV/Å and eV/Å³, and ``r2``.
     """
 
     rows: list[dict[str, Any]]

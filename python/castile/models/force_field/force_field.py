@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,22 +11,33 @@ import numpy.typing as npt
 from ase import Atoms
 from sklearn.base import BaseEstimator
 
-from castile import _checks, _core, data
+from castile import _checks, data
 from castile._memory import format_bytes
 from castile.data import Dataset
 from castile.descriptors import SOAP
 from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError
-from castile.models.force_field._assembly import Columns, row_chunks
+from castile.models.force_field._assembly import row_chunks
+from castile.models.force_field._calibration import Calibration, calibrate, held_out
 from castile.models.force_field._checkpointing import Checkpoint
+from castile.models.force_field._evaluation import evaluate
+from castile.models.force_field._evidence import log_evidence, most_probable
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
 from castile.models.force_field._persistence import fingerprint, load, save
 from castile.models.force_field._posterior import Posterior
-from castile.models.force_field._training import Foundation, compositions, lay_foundation, with_energies
+from castile.models.force_field._reference import reference_labels
+from castile.models.force_field._targets import learned_part
+from castile.models.force_field._training import (
+    Foundation,
+    lay_foundation,
+    survey,
+)
 from castile.models.force_field._triangular import TriangularState
 from castile.models.force_field.error_table import ErrorTable, error_table, residuals
+from castile.models.force_field.learning import LearningCurve, learning_curve
 from castile.models.force_field.prediction import Prediction, Uncertainty
 from castile.models.force_field.terms import PairTerm, SoapTerm, Term
-from castile.progress import cut, track
+from castile.models.force_field.tuning import tune
+from castile.progress import track
 from castile.structures import as_frames, as_structure_arrays, species_table
 
 if TYPE_CHECKING:
@@ -37,10 +47,10 @@ __all__ = ["ForceField"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_PRIORS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # eV for typical forces, of which the evidence chooses
-_DEFAULT_MEMORY = 1 << 30
-_ROW_SHARE = 0.25  # of max_memory, for rows
-_ATOMS_AT_ONCE = 16_384
+_DEFAULT_MEMORY = 1 << 31
+# For rows: of max_memory, and in bytes, as more makes nothing faster.
+_ROW_SHARE = 0.25
+_MOST_ROW_BYTES = 1 << 28
 
 
 class ForceField(BaseEstimator):  # type: ignore[misc]
@@ -60,8 +70,9 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         Of the default SOAP term, if ``terms`` are not given.
     noise : dict, optional
         Standard deviations ``{"energy": eV/atom, "force": eV/Å, "stress": eV/Å³}`` of the labels, or some of these; by
-        default 0.0006, 0.06 and 0.0023 times the root mean square of the forces in eV/Å. Labels with sigmas of their
-        own and weights: see :func:`castile.data.read`.
+        default 0.0006, 0.06 and 0.0023 times the root mean square of the forces in eV/Å, or a tenth to a half of that
+        if this makes the training data more probable. Labels with sigmas of their own and weights: see
+        :func:`castile.data.read`.
     prior : float, optional
         Prior standard deviation in eV of what each term adds to an atom's energy; by default the one for which the
         training data are the most probable.
@@ -73,7 +84,10 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         Add the repulsion of nuclei at distances shorter than those of the training data.
     reference : ASE calculator, optional
         Its energies, forces and stresses are subtracted before the fit and added to predictions. It is not saved.
-    max_memory : int, default=2**30
+    calibration : float, default=0.1
+        Share of the frames of ``fit`` that are held out at first, to see how large errors are beside their standard
+        deviations; these are then scaled. Zero: none are, and standard deviations are those of the posterior.
+    max_memory : int, default=2**31
         Bytes that fitting may take beyond the data and the compiled core, whatever the number of frames.
     seed : int, default=0
 
@@ -92,6 +106,8 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     solution_ : Solution
         The posterior of the whitened weights, over ``prior_`` as far as its width is concerned.
     potential_ : _core.Potential
+    calibration_ : Calibration or None
+        Factors of standard deviations, and rank correlations with errors, of held-out frames.
     training_ : dict
         Numbers of frames, rows and columns, rank, condition, evidence.
 
@@ -125,6 +141,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         baseline: Mapping[str, float] | None = None,
         repulsion: bool = True,
         reference: Any = None,
+        calibration: float = 0.1,
         max_memory: int = _DEFAULT_MEMORY,
         seed: int = 0,
         **unknown: Any,
@@ -140,8 +157,12 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self.baseline = baseline
         self.repulsion = repulsion
         self.reference = reference
+        self.calibration = calibration
         self.max_memory = max_memory
         self.seed = seed
+
+    foundation_: Foundation
+    calibration_: Calibration | None
 
     # ------------------------------------------------------------------ fitting
 
@@ -174,7 +195,18 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         """
         dataset = self._read(frames)
         self.prepare(dataset, progress=progress)
-        self.accumulate(dataset, progress=progress, checkpoint=checkpoint)
+        out = held_out(dataset, self._checked_share(), _checks.integer("seed", self.seed, 0))
+        if out.any():
+            # The rows of held-out frames come last, so that a model without them is had on the way.
+            dataset = dataset.subset(np.concatenate([np.flatnonzero(~out), np.flatnonzero(out)]))
+            n_rest = int(np.count_nonzero(~out))
+            rest, others = dataset.subset(slice(0, n_rest)), dataset.subset(slice(n_rest, None))
+            self.accumulate(rest, progress=progress, checkpoint=checkpoint)
+            self.solve(rest, progress=progress)
+            self.calibration_ = calibrate(others, self.predict(others.frames, uncertainty=True, progress=progress))
+            self.accumulate(others, progress=progress)
+        else:
+            self.accumulate(dataset, progress=progress, checkpoint=checkpoint)
         return self.solve(dataset, progress=progress)
 
     def partial_fit(self, frames: Any, y: Any = None, *, progress: bool = False) -> ForceField:
@@ -190,20 +222,19 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         dataset = self._read(frames)
         if self.prior is not None and _checks.real("prior", self.prior, " in eV") <= 0.0:
             raise InputError(f"prior must be above 0, in eV, got {self.prior!r}")
+        found = survey(dataset, self.species, self.noise, self.baseline)
         self.foundation_ = lay_foundation(
             dataset,
             self._terms(),
-            species=self.species,
-            noise=self.noise,
-            baseline=self.baseline,
+            found,
             repulsion=_checks.flag("repulsion", self.repulsion),
             seed=_checks.integer("seed", self.seed, 0),
         )
         self.species_ = self.foundation_.species
-        self.noise_ = self.foundation_.noise
         self.state_ = NormalEquations(self.foundation_.whitening.n_whitened)
+        self.calibration_ = None
         self._row_bytes()
-        for name in ("solution_", "weights_", "potential_", "prior_", "training_"):
+        for name in ("solution_", "weights_", "potential_", "prior_", "noise_", "training_"):
             if hasattr(self, name):
                 delattr(self, name)
         return self
@@ -215,10 +246,10 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self._require_prepared()
         dataset = self._read(frames)
         digest = fingerprint(dataset)
-        keeper = Checkpoint(checkpoint, f"{digest}/{self._digest()}")
+        keeper = Checkpoint(checkpoint, f"{digest}/{self.foundation_.digest()}")
         self.state_ = keeper.resume(self.state_)
         done = int(self.state_.notes.pop("frames_of_this", 0))
-        rest = self._without_references(dataset.subset(slice(done, None)))
+        rest = learned_part(dataset.subset(slice(done, None)), self.foundation_, self.reference)
         for n_frames, rows in self._tracked(self._chunks(rest), len(rest), progress):
             for part in rows:
                 self.state_.add(part.kind, part.rows, part.targets)
@@ -236,7 +267,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             raise InputTypeError(f"other must be a ForceField, got {type(other).__name__}")
         self._require_prepared()
         other._require_prepared()
-        if other._digest() != self._digest():
+        if other.foundation_.digest() != self.foundation_.digest():
             raise InputError("other was prepared otherwise; send copies of one prepared force field to the workers")
         self.state_.merge(other.state_)
         mine, theirs = self.state_.notes, other.state_.notes
@@ -256,8 +287,13 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self._require_prepared()
         if sum(self.state_.n_rows.values()) == 0:
             raise InputError("there are no rows yet; call accumulate with labeled frames first")
-        self.prior_ = float(self.prior) if self.prior is not None else self._most_probable_prior()
-        # A prior narrower than one is as good as noise that is wider by as much; the mean is that of the weights.
+        foundation = self.foundation_
+        given = None if self.prior is None else float(self.prior)
+        self.prior_, factor = most_probable(
+            self.state_, foundation.noise, foundation.scale, given, self.noise is not None
+        )
+        self.noise_ = {kind: factor * sigma for kind, sigma in foundation.noise.items()}
+        # A prior wider than one is as good as noise that is narrower by as much; the mean is that of the weights.
         noise = {kind: sigma / self.prior_ for kind, sigma in self.noise_.items()}
         try:
             self.solution_ = self.state_.solve(noise)
@@ -273,9 +309,9 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             "columns": self.foundation_.whitening.n_columns,
             "rank": sum(self.foundation_.whitening.ranks),
             "condition": self.solution_.condition,
-            "log_evidence": self._log_evidence(self.solution_, self.prior_),
+            "log_evidence": log_evidence(self.state_, self.solution_, self.prior_),
         }
-        self._make_potential()
+        self.potential_ = self.foundation_.potential(self.weights_)
         return self
 
     # ------------------------------------------------------------------ predictions
@@ -317,27 +353,18 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         atoms_list = as_frames(frames)
         structures = as_structure_arrays(atoms_list)
         table = species_table(self.species_, structures.numbers, "ForceField")
-        parts = []
-        for first, last in self._track(cut(structures.atom_offsets, _ATOMS_AT_ONCE), len(atoms_list), progress):
-            parts.append(self.potential_.evaluate_frames(structures.slice(first, last).to_core(table)))
-        energies = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0)
-        energies += self.baseline_energies_[table[structures.numbers]]
-        forces = np.concatenate([part[1] for part in parts]) if parts else np.zeros((0, 3))
-        strain = np.concatenate([part[2] for part in parts]) if parts else np.zeros((0, 3, 3))
-        energy = _sums(energies, structures.atom_offsets)
-        stress = _stresses(strain, structures.cells, structures.pbc)
+        found = evaluate(self.potential_, structures, table, self.baseline_energies_, progress)
+        energy, forces, stress = found.energy, found.forces, found.stress
         if self.reference is not None:
-            from castile.models.force_field._reference import reference_labels
-
             labels = reference_labels(self.reference, atoms_list)
             energy, forces, stress = energy + labels.energy, forces + labels.forces, stress + labels.stress
         return Prediction(
             energy,
             forces,
             stress,
-            energies,
+            found.energies,
             structures.atom_offsets,
-            self.uncertainty(atoms_list, progress=progress) if uncertainty else None,
+            self._posterior().uncertainty(atoms_list, progress) if uncertainty else None,
             energy + self._posterior().committee(atoms_list, committee, seed) if committee else None,
         )
 
@@ -376,6 +403,44 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         """
         dataset = self._read(frames)
         return error_table(residuals(dataset, self.predict(dataset.frames, progress=progress)))
+
+    def learning_curve(
+        self, train: Any, test: Any, sizes: Sequence[int] | None = None, *, progress: bool = False
+    ) -> LearningCurve:
+        """Return errors on test frames after more and more training frames; the force field is not changed.
+
+        Parameters
+        ----------
+        train, test : anything that :func:`castile.data.read` takes
+        sizes : sequence of int, optional
+            Numbers of training frames, rising; by default five up to all.
+        progress : bool
+
+        Notes
+        -----
+        Sparse points and lengths are those of all training frames; only labels are taken in bit by bit, so that the
+        whole curve costs one fit.
+        """
+        return learning_curve(self, self._read(train), self._read(test), sizes, progress)
+
+    def tune(self, frames: Any, *, budget: float = 600.0, progress: bool = False) -> ForceField:
+        """Set ``terms``, and the noise of energies, to what predicts held-out frames best; does not fit.
+
+        Parameters
+        ----------
+        frames : anything that :func:`castile.data.read` takes
+        budget : float
+            In seconds; of what is tried in that time, the best is taken.
+        progress : bool
+            Print each trial.
+
+        Returns
+        -------
+        self
+            With the attribute ``tuning_``, a table of the trials.
+        """
+        self.tuning_, parameters = tune(self, self._read(frames), budget, progress)
+        return self.set_params(**parameters)  # type: ignore[no-any-return]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted force field to one file; an older one is replaced when all of it is on the disk.
@@ -420,13 +485,11 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     @property
     def baseline_energies_(self) -> FloatArray:
         """Reference energy of each species in eV."""
-        return self.foundation_.baseline.energies
+        return np.asarray(self.foundation_.baseline.energies)
 
     def _terms(self) -> tuple[Term, ...]:
         given = {
-            name: value
-            for name in ("descriptor", "zeta", "n_sparse")
-            if (value := getattr(self, name)) is not None
+            name: value for name in ("descriptor", "zeta", "n_sparse") if (value := getattr(self, name)) is not None
         }
         if self.terms is None:
             return (SoapTerm(**given), PairTerm(cutoff=given["descriptor"].cutoff if "descriptor" in given else None))
@@ -440,48 +503,21 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             raise InputError("terms is empty; leave it out for the default ones")
         return terms
 
+    def _checked_share(self) -> float:
+        share = _checks.real("calibration", self.calibration)
+        if not 0.0 <= share < 1.0:
+            raise InputError(f"calibration must be a share of the frames, 0 up to below 1, got {self.calibration!r}")
+        return share
+
     def _read(self, frames: Any) -> Dataset:
         return frames if isinstance(frames, Dataset) else data.read(frames)
-
-    def _without_references(self, dataset: Dataset) -> Dataset:
-        """Return the data that the terms are to describe."""
-        structures = as_structure_arrays(dataset.frames)
-        table = species_table(self.species_, structures.numbers, "ForceField")
-        base = self.foundation_.baseline.subtract(compositions(dataset, self.species_), dataset.energies)
-        changed = with_energies(dataset, base)
-        if self.reference is not None:
-            from castile.models.force_field._reference import subtract_reference
-
-            changed = subtract_reference(self.reference, changed)
-        if self.foundation_.repulsion is not None:
-            changed = self._without_repulsion(changed, structures.to_core(table))
-        return changed
-
-    def _without_repulsion(self, dataset: Dataset, core: Any) -> Dataset:
-        from dataclasses import replace
-
-        part = _core.Potential([self.foundation_.repulsion.part(self.species_)])
-        energies, forces, strain, _ = part.evaluate_frames(core)
-        cells = np.array([atoms.cell.array for atoms in dataset.frames]).reshape(-1, 3, 3)
-        pbc = np.array([atoms.pbc for atoms in dataset.frames]).reshape(-1, 3)
-        return replace(
-            dataset,
-            energies=dataset.energies - _sums(energies, dataset.offsets),
-            forces=dataset.forces - forces,
-            stresses=dataset.stresses - np.nan_to_num(_stresses(strain, cells, pbc)),
-        )
-
-    def _columns(self) -> Columns:
-        foundation = self.foundation_
-        table = species_table(self.species_, np.zeros(0, dtype=np.int64), "ForceField")
-        return Columns(tuple(term.columns() for term in foundation.terms), foundation.whitening, table)
 
     def _row_bytes(self) -> int:
         """Return the memory that rows may take."""
         limit = _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
         n = self.foundation_.whitening.n_whitened
         fixed = 8 * n * n * 4  # sums by kind, and one matrix to solve
-        left = int(min(_ROW_SHARE * limit, limit - fixed))
+        left = int(min(_ROW_SHARE * limit, _MOST_ROW_BYTES, limit - fixed))
         least = 64 * 8 * self.foundation_.whitening.n_columns
         if left < least:
             raise MemoryLimitError(
@@ -491,52 +527,20 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         return left
 
     def _chunks(self, dataset: Dataset) -> Iterator[tuple[int, Any]]:
-        return row_chunks(self._columns(), dataset, self.noise_, self._row_bytes())
-
-    def _most_probable_prior(self) -> float:
-        """Return the prior for which the training data are the most probable, of a few."""
-        scale = self.foundation_.scale
-        found = {}
-        for factor in _PRIORS:
-            prior = factor * scale
-            noise = {kind: sigma / prior for kind, sigma in self.noise_.items()}
-            try:
-                solution = self.state_.solve(noise)
-            except IllConditionedError:
-                continue
-            found[prior] = self._log_evidence(solution, prior)
-        return max(found, key=found.__getitem__) if found else scale
-
-    def _log_evidence(self, solution: Solution, prior: float) -> float:
-        """Return the evidence of a solution whose noise was divided by the prior, but not its targets."""
-        n_rows, twice_log_factor = self.state_.n_rows, 2.0 * float(np.log(solution.factor.diagonal()).sum())
-        divided = sum(n_rows[kind] * np.log(2.0 * np.pi * sigma**2) for kind, sigma in solution.noise.items())
-        misfit = -2.0 * solution.log_evidence - twice_log_factor - divided
-        undivided = divided + 2.0 * sum(n_rows.values()) * np.log(prior)
-        return float(-0.5 * (misfit / prior**2 + twice_log_factor + undivided))
+        return row_chunks(self.foundation_.columns(), dataset, self.foundation_.noise, self._row_bytes())
 
     def _solve_by_rows(self, dataset: Dataset, noise: dict[str, float], progress: bool) -> Solution:
         state = TriangularState(self.foundation_.whitening.n_whitened, noise)
-        changed = self._without_references(dataset)
-        for _, rows in self._tracked(self._chunks(changed), len(changed), progress):
+        rest = learned_part(dataset, self.foundation_, self.reference)
+        for _, rows in self._tracked(self._chunks(rest), len(rest), progress):
             for part in rows:
                 state.add(part.kind, part.rows, part.targets)
         return state.solve()
 
-    def _make_potential(self) -> None:
-        """Make the potential of the weights."""
-        parts: list[Any] = []
-        first = 0
-        for term in self.foundation_.terms:
-            parts.append(term.part(self.weights_[first : first + term.n_columns]))
-            first += term.n_columns
-        if self.foundation_.repulsion is not None:
-            parts.append(self.foundation_.repulsion.part(self.species_))
-        self.potential_ = _core.Potential(parts)
-
     def _posterior(self) -> Posterior:
         self._require_fitted()
-        return Posterior(self._columns(), self.solution_, self.prior_, self._row_bytes())
+        factors = {} if self.calibration_ is None else self.calibration_.factors
+        return Posterior(self.foundation_.columns(), self.solution_, self.prior_, factors, self._row_bytes())
 
     def _known_frames(self, frames: Any) -> list[Atoms]:
         """Return frames of species that are known."""
@@ -549,19 +553,6 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     def _tracked(chunks: Iterator[tuple[int, Any]], total: int, progress: bool) -> Iterator[tuple[int, Any]]:
         return track(((n, (n, rows)) for n, rows in chunks), total, "rows", progress)
 
-    def _digest(self) -> str:
-        """Return what tells this preparation from others."""
-        digest = hashlib.blake2b(digest_size=16)
-        for term in self.foundation_.terms:
-            for array in term.describe()[1].values():
-                digest.update(array.tobytes())
-        digest.update(repr(sorted(self.noise_.items())).encode())
-        return digest.hexdigest()
-
-    @staticmethod
-    def _track(runs: Iterator[tuple[int, int]], total: int, progress: bool) -> Any:
-        return track(((last - first, (first, last)) for first, last in runs), total, "frames", progress)
-
     def _require_prepared(self) -> None:
         if not hasattr(self, "state_"):
             raise NotFittedError("this ForceField has no sums over rows; call prepare (or fit) first")
@@ -569,20 +560,3 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     def _require_fitted(self) -> None:
         if not hasattr(self, "potential_"):
             raise NotFittedError("this ForceField is not fitted; call fit with labeled frames first")
-
-
-def _sums(values: FloatArray, offsets: npt.NDArray[np.int64]) -> FloatArray:
-    """Return the sum over each frame's atoms."""
-    sums = np.zeros(len(offsets) - 1)
-    filled = np.diff(offsets) > 0
-    if filled.any():
-        sums[filled] = np.add.reduceat(values, offsets[:-1][filled])
-    return sums
-
-
-def _stresses(strain: FloatArray, cells: FloatArray, pbc: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return stresses (n_frames, 6) from derivatives by strain; NaN where not all directions are periodic."""
-    volumes = np.abs(np.linalg.det(cells))
-    voigt = strain.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]]
-    periodic = pbc.all(axis=1)
-    return np.where(periodic[:, None], voigt / np.where(periodic, volumes, 1.0)[:, None], np.nan)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+from sklearn.base import clone
 
 from castile import _checks
 from castile.descriptors import SOAP, RadialSpectrum
@@ -11,7 +13,7 @@ from castile.errors import InputError, InputTypeError
 from castile.kernels._rows import check_zeta
 from castile.models.force_field._lengths import Lengths
 
-__all__ = ["PairTerm", "SoapTerm", "Term", "descriptor_for"]
+__all__ = ["PairTerm", "SoapTerm", "Term", "default_soap", "descriptor_for"]
 
 # In nearest-neighbor distances, from cross-validation on training sets; see docs/force_fields.md.
 _SIGMA = 0.21
@@ -20,6 +22,8 @@ _WEIGHT_RADIUS = 1.28
 _SPACINGS = 2.0  # cutoff in cube roots of the volume per atom
 _SHORTEST_CUTOFF = 5.0  # Å
 _SHORTEST_NEIGHBOR = 1.8  # Å: bonds to hydrogen are no measure of what surrounds an atom
+
+_MOST_POINTS, _POINTS_TOGETHER, _FEWEST_POINTS = 2500, 3600, 600
 
 _SELECTIONS = ("cholesky", "cur", "fps", "random")
 
@@ -35,8 +39,9 @@ class SoapTerm:
     zeta : float
         Power of the kernel; 1 is a linear model of the power spectrum, 2 one whose cost does not depend on the number
         of sparse points.
-    n_sparse : int
-        Sparse points of each species, at most; fewer if the data hold fewer that are not alike.
+    n_sparse : int, optional
+        Sparse points of each species, at most; fewer if the data hold fewer that are not alike. By default 2 500 for
+        one species, and 3 600 for several together, but no fewer than 600 for each.
     selection : {"cholesky", "cur", "fps", "random"}
         How they are chosen, see :func:`castile.select`.
     cutoff : float, optional
@@ -47,7 +52,7 @@ class SoapTerm:
 
     descriptor: SOAP | None = None
     zeta: float = 4.0
-    n_sparse: int = 2000
+    n_sparse: int | None = None
     selection: str = "cholesky"
     cutoff: float | None = None
     prior_factor: float = 1.0
@@ -60,9 +65,16 @@ class SoapTerm:
                 raise InputError("give either descriptor or cutoff, which is that of the default descriptor")
             _check_descriptor(self.descriptor)
         check_zeta(self.zeta)
-        _checks.integer("n_sparse", self.n_sparse, 1)
+        if self.n_sparse is not None:
+            _checks.integer("n_sparse", self.n_sparse, 1)
         _checks.choice("selection", self.selection, _SELECTIONS)
         _check_numbers(self)
+
+    def points_of_each(self, n_species: int) -> int:
+        """Return how many sparse points each of several species gets at most."""
+        if self.n_sparse is not None:
+            return self.n_sparse
+        return min(_MOST_POINTS, max(_FEWEST_POINTS, _POINTS_TOGETHER // n_species))
 
 
 @dataclass(frozen=True)
@@ -96,30 +108,46 @@ def descriptor_for(term: Term, species: tuple[str, ...], lengths: Lengths) -> An
     if isinstance(term, SoapTerm) and term.descriptor is not None:
         return _with_species(term.descriptor, species)
     cutoff = term.cutoff if term.cutoff is not None else max(_SPACINGS * lengths.spacing, _SHORTEST_CUTOFF)
-    neighbor = max(lengths.neighbor, _SHORTEST_NEIGHBOR)
-    sigma, width = _SIGMA * neighbor, min(_CUTOFF_WIDTH * neighbor, 0.5 * cutoff)
     if isinstance(term, PairTerm):
-        return RadialSpectrum(cutoff, n_max=term.n_max, sigma=sigma, species=species, cutoff_width=width)
+        neighbor = _neighbor(lengths)
+        width = _width(neighbor, cutoff)
+        return RadialSpectrum(cutoff, n_max=term.n_max, sigma=_SIGMA * neighbor, species=species, cutoff_width=width)
+    return default_soap(species, lengths, cutoff)
+
+
+def default_soap(
+    species: tuple[str, ...], lengths: Lengths, cutoff: float, *, n_max: int = 8, l_max: int = 6, sigma: float = _SIGMA
+) -> SOAP:
+    """Return the descriptor of a SOAP term; ``sigma`` is in distances of nearest neighbors."""
+    neighbor = _neighbor(lengths)
     return SOAP(
         cutoff,
-        n_max=8,
-        l_max=6,
-        sigma=sigma,
+        n_max=n_max,
+        l_max=l_max,
+        sigma=sigma * neighbor,
         species=species,
-        cutoff_width=width,
+        cutoff_width=_width(neighbor, cutoff),
         density_weighting={"function": "pow", "r0": _WEIGHT_RADIUS * neighbor, "c": 1.0, "d": 1.0, "m": 6},
     )
 
 
-def _with_species(descriptor: SOAP, species: tuple[str, ...]) -> SOAP:
-    from sklearn.base import clone
+def _neighbor(lengths: Lengths) -> float:
+    return max(lengths.neighbor, _SHORTEST_NEIGHBOR)
 
+
+def _width(neighbor: float, cutoff: float) -> float:
+    return min(_CUTOFF_WIDTH * neighbor, 0.5 * cutoff)
+
+
+def _with_species(descriptor: SOAP, species: tuple[str, ...]) -> SOAP:
     if descriptor.species is None and not hasattr(descriptor, "species_"):
-        return clone(descriptor).set_params(species=species)
+        return cast(SOAP, clone(descriptor).set_params(species=species))
     known = tuple(descriptor.species if descriptor.species is not None else descriptor.species_)
     missing = [symbol for symbol in species if symbol not in known]
     if missing:
-        raise InputError(f"descriptor does not know {', '.join(missing)}, which the frames hold; add them to its species")
+        raise InputError(
+            f"descriptor does not know {', '.join(missing)}, which the frames hold; add them to its species"
+        )
     return descriptor
 
 

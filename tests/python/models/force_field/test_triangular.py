@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from fits import NOISE, filled, gaussian_kernel, sums_of_kernels, whitened_rows
+from small_fits import NOISE, filled, gaussian_kernel, sums_of_kernels, whitened_rows
 
 import castile
 from castile.errors import InputError, InputTypeError

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fits import gaussian_kernel
+from small_fits import gaussian_kernel
 
 import castile
 from castile.errors import InputError, InputTypeError, MemoryLimitError

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from fits import NOISE, filled, whitened_rows
+from small_fits import NOISE, filled, whitened_rows
 
 import castile
 from castile.errors import FileReadError, FileWriteError, InputError, InputTypeError
@@ -45,6 +45,9 @@ def test_notes_are_kept_and_an_earlier_checkpoint_is_replaced(tmp_path, state):
     again = NormalEquations.load(str(path))
     assert again.notes == state.notes
     assert again.kinds == state.kinds
+    content = path.read_bytes()
+    again.save(path)
+    assert path.read_bytes() == content
     assert [file.name for file in tmp_path.iterdir()] == ["fit"]
     with np.load(path) as arrays:  # without pickle
         assert json.loads(str(arrays["header"]))["castile_version"] == castile.__version__
@@ -158,7 +161,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, state, monkeypatch)
     def full(*_args, **_arrays):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(FileWriteError, match="No space left on device") as caught:
         state.save(path)
     assert caught.value.errno == errno.ENOSPC

@@ -1,0 +1,43 @@
+"""What the terms of a force field are to describe: labels without all that is known beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from castile import _core
+from castile.data import Dataset
+from castile.models.force_field._evaluation import evaluate
+from castile.models.force_field._reference import subtract_reference
+from castile.models.force_field._training import Foundation, compositions
+from castile.structures import as_structure_arrays, species_table
+
+__all__ = ["learned_part"]
+
+
+def learned_part(dataset: Dataset, foundation: Foundation, reference: Any) -> Dataset:
+    """Return the data without reference energies, the reference calculator and the repulsion.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    foundation : Foundation
+    reference : ASE calculator or None
+    """
+    counts = compositions(dataset, foundation.species)
+    rest = replace(dataset, energies=foundation.baseline.subtract(counts, dataset.energies))
+    if reference is not None:
+        rest = subtract_reference(reference, rest)
+    if foundation.repulsion is None:
+        return rest
+    structures = as_structure_arrays(dataset.frames)
+    table = species_table(foundation.species, structures.numbers, "ForceField")
+    repelled = evaluate(_core.Potential([foundation.repulsion.part(foundation.species)]), structures, table)
+    return replace(
+        rest,
+        energies=rest.energies - repelled.energy,
+        forces=rest.forces - repelled.forces,
+        stresses=rest.stresses - np.nan_to_num(repelled.stress),
+    )
