@@ -17,7 +17,7 @@ from ase import Atoms
 from castile.cli._console import errors, output
 from castile.errors import InputError
 from castile.io import atomic_write, check_folder, check_output, read_frames
-from castile.models.force_field import ForceField
+from castile.models.force_field import ForceField, load
 from castile.structures import as_structure_arrays, species_table
 
 __all__ = [
@@ -59,7 +59,7 @@ def warn(text: str) -> None:
 def read_model(path: Path) -> ForceField:
     """Return the force field of a file."""
     with errors.status(f"reading {path}"):
-        return ForceField.load(path)
+        return load(path)
 
 
 def read_structure(

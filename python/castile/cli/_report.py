@@ -12,7 +12,8 @@ from rich.table import Table
 
 from castile.cli._console import key_value_table, output, paragraph, plain_table
 from castile.data import Dataset
-from castile.models.force_field import ErrorTable, ForceField, PairTerm, Prediction
+from castile.models.force_field import ErrorTable, ForceField, Prediction
+from castile.models.force_field._fitted_terms import FittedPairTerm
 
 __all__ = [
     "Calibration",
@@ -46,7 +47,7 @@ def show(table: Table) -> None:
 
 def model_rows(model: ForceField) -> list[tuple[str, str]]:
     """Return what a fit has chosen, as names and texts."""
-    foundation, training = model.foundation_, model.training_
+    foundation, training = model.foundation_, dict[str, Any](model.training_)
     lengths, noise = foundation.lengths, model.noise_
     rows = [
         ("species", ", ".join(model.species_)),
@@ -56,8 +57,8 @@ def model_rows(model: ForceField) -> list[tuple[str, str]]:
         ),
     ]
     for term in foundation.terms:
-        descriptor, specification = term.descriptor, term.specification()
-        if isinstance(specification, PairTerm):
+        descriptor = term.descriptor
+        if isinstance(term, FittedPairTerm):
             text = f"{descriptor.n_max} functions of each pair of species, cutoff {descriptor.cutoff:.2f} Å"
             rows.append(("pair term", text))
             continue
@@ -78,6 +79,12 @@ def model_rows(model: ForceField) -> list[tuple[str, str]]:
         ("condition", f"{training['condition']:.0e}"),
         ("log evidence", f"{training['log_evidence']:.1f}"),
     ]
+    calibration = model.calibration_
+    if calibration is not None:
+        factors = ", ".join(f"{kind} {factor:.2g}" for kind, factor in calibration.factors.items())
+        correlations = ", ".join(f"{kind} {value:.2f}" for kind, value in calibration.correlations.items())
+        rows.append(("uncertainty", f"scaled by {factors} ({calibration.n_frames} frames that were held out at first)"))
+        rows.append(("", f"rank correlation with errors: {correlations}"))
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,7 +54,7 @@ def evaluate(  # noqa: PLR0917 -- the arguments are options of the command line
         "virial_key": virial_key,
         "group_key": group_key,
     }
-    given = {name: False if key == "none" else key for name, key in keys.items()}
+    given: dict[str, Any] = {name: False if key == "none" else key for name, key in keys.items()}
     with warnings_as_lines(), with_threads(threads):
         model = read_model(model_file)
         with errors.status("reading the data"):

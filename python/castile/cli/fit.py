@@ -98,14 +98,36 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
         float | None,
         typer.Option(help="Width in eV of an atom's energy (default: the most probable).", rich_help_panel=_MODEL),
     ] = None,
+    calibration: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=0.5,
+            help="Share of the training frames that scales the uncertainty, before it is taken in, too; 0: none.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = 0.1,
     repulsion: Annotated[
         bool,
         typer.Option("--repulsion/--no-repulsion", help="Of nuclei, closer than in the data.", rich_help_panel=_MODEL),
     ] = True,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            metavar="SECONDS",
+            help="Spend so long on finding better lengths, zeta and noise for these data first.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    learning_curve: Annotated[
+        bool,
+        typer.Option("--learning-curve", help="Also show test errors of fits to fewer frames.", rich_help_panel=_RUN),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.", rich_help_panel=_RUN)] = 0,
     max_memory: Annotated[
         str, typer.Option(metavar="SIZE", help="What fitting may take, as in 2GiB.", rich_help_panel=_RUN)
-    ] = "1GiB",
+    ] = "2GiB",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPUs to use (default: all there are).", rich_help_panel=_RUN)
     ] = None,
@@ -131,7 +153,7 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
     check_output(out, overwrite)
     if checkpoint is not None:
         check_output(checkpoint, overwrite=True)
-    pictures = Pictures(plots, PICTURES, overwrite)
+    pictures = Pictures(plots, (*PICTURES, "learning_curve.png") if learning_curve else PICTURES, overwrite)
     model = ForceField(
         None if cutoff is None else _terms(cutoff, n_sparse, zeta),
         n_sparse=n_sparse if cutoff is None else None,
@@ -140,6 +162,7 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
         prior=prior,
         baseline=_numbers(atom_energy, "--atom-energy", "Si=-0.81"),
         repulsion=repulsion,
+        calibration=calibration,
         max_memory=bytes_of(max_memory),
         seed=seed,
     )
@@ -166,10 +189,18 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
             weights=weights,
             keys=keys,
         )
+        if learning_curve and tested is None:
+            raise InputError("--learning-curve needs test frames: give --test or --test-fraction")
+        if tune is not None:
+            model.tune(train, budget=tune, progress=True)
+            report.section("Tuning")
+            output.print(str(model.tuning_), markup=False, soft_wrap=True)
         start = time.perf_counter()
         model.fit(train, progress=True, checkpoint=checkpoint)
         seconds = time.perf_counter() - start
         report.show_model(model)
+        if learning_curve:
+            _show_learning_curve(model, train, tested, pictures)
         _show_results(model, train, tested, pictures, seconds)
         check_output(out, overwrite)
         model.save(out)
@@ -178,9 +209,7 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
     output.print(
         f"  castile run md {out} STRUCTURE    (also relax, eos, phonons, elastic)", markup=False, soft_wrap=True
     )
-    output.print(
-        f"  atoms.calc = castile.ForceField.load({str(out)!r}).calculator()    in Python", markup=False, soft_wrap=True
-    )
+    output.print(f"  atoms.calc = castile.load({str(out)!r}).calculator()    in Python", markup=False, soft_wrap=True)
 
 
 def with_threads(n: int | None) -> AbstractContextManager[Any]:
@@ -242,6 +271,15 @@ def _read(
             f"test frames hold {', '.join(unknown)}, which no training frame holds; leave these frames out"
         )
     return train, tested
+
+
+def _show_learning_curve(model: ForceField, train: Dataset, tested: Dataset | None, pictures: Pictures) -> None:
+    from castile import plots
+
+    curve = model.learning_curve(train, tested, progress=True)
+    report.section("Learning curve")
+    output.print(str(curve), markup=False, soft_wrap=True)
+    pictures.draw("learning_curve.png", lambda: plots.learning_curve(curve))
 
 
 def _show_results(

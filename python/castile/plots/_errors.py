@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from castile.models.force_field import ErrorTable
     from castile.models.force_field.error_table import Residuals
+    from castile.models.force_field.learning import LearningCurve
 
 __all__ = ["errors_by_group", "learning_curve", "parity_density", "parity_panels"]
 
@@ -161,19 +162,22 @@ def errors_by_group(table: ErrorTable) -> Figure:
     return figure
 
 
-def learning_curve(curve: Iterable[Mapping[str, Any]]) -> Figure:
+def learning_curve(curve: LearningCurve | Iterable[Mapping[str, Any]]) -> Figure:
     """Draw test errors against the number of training frames, on logarithmic axes.
 
     Parameters
     ----------
-    curve : iterable of mappings
-        With ``"n_frames"`` and ``"errors"``, an :class:`~castile.models.force_field.ErrorTable`.
+    curve : LearningCurve, or iterable of mappings
+        Of :meth:`castile.ForceField.learning_curve`; or ``"n_frames"`` and ``"errors"``, an
+        :class:`~castile.models.force_field.ErrorTable`, of each point.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    points = sorted(curve, key=lambda point: int(point["n_frames"]))
+    whole: Any = curve
+    given = getattr(whole, "points", whole)
+    points = sorted(given, key=lambda point: int(point["n_frames"]))
     if not points:
         raise InputError("curve holds no points")
     kinds = [kind for kind in UNITS if any(kind in point["errors"] for point in points)]

@@ -57,7 +57,7 @@ def dimer_curves(
         to the right.
     """
     species = tuple(model.species_)
-    chosen = list(combinations_with_replacement(species, 2)) if pairs is None else [tuple(pair) for pair in pairs]
+    chosen = list(combinations_with_replacement(species, 2)) if pairs is None else list(pairs)
     for pair in chosen:
         if len(pair) != 2 or not set(pair) <= set(species):
             raise InputError(f"pairs must be pairs of the model's species {', '.join(species)}, got {pair!r}")
@@ -227,8 +227,8 @@ def conservation(times: Any, total: Any, kinetic: Any, n_atoms: int, *, ax: Axes
     return ax
 
 
-def _of_pair(values: Mapping[tuple[str, str], float] | None, pair: tuple[str, ...]) -> float | None:
-    for a, b in (pair, pair[::-1]):
+def _of_pair(values: Mapping[tuple[str, str], float] | None, pair: tuple[str, str]) -> float | None:
+    for a, b in (pair, (pair[1], pair[0])):
         value = (values or {}).get((a, b))
         if value is not None and np.isfinite(value):
             return float(value)

@@ -41,7 +41,7 @@ from castile.progress import track
 
 __all__ = ["eos", "equation_of_state"]
 
-EQUATIONS = ("birchmurnaghan", "vinet", "murnaghan", "sj")
+EQUATIONS = ("birchmurnaghan", "vinet", "murnaghan")
 
 
 def eos(  # noqa: PLR0917 -- the arguments are options of the command line
@@ -97,7 +97,7 @@ def eos(  # noqa: PLR0917 -- the arguments are options of the command line
                 lambda: energy_volume(
                     np.array(results["volumes"]) / n,
                     np.array(results["energies"]) / n,
-                    curve=tuple(np.array(values) / n for values in results["curve"]),
+                    curve=(np.array(results["curve"][0]) / n, np.array(results["curve"][1]) / n),
                     minimum=(results["volume"] / n, results["energy"] / n),
                     bulk_modulus=results["bulk_modulus"],
                 ),
@@ -127,8 +127,8 @@ def equation_of_state(frames: list[Atoms], equation: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Volume (Å³) and energy (eV) of the minimum, ``bulk_modulus`` in GPa, its ``derivative`` by pressure (None if the
-        equation has none), root mean square ``residual`` in eV, ``volumes``, ``energies``, and the ``curve``.
+        Volume (Å³) and energy (eV) of the minimum, ``bulk_modulus`` in GPa, its ``derivative`` by pressure,
+        root mean square ``residual`` in eV, ``volumes``, ``energies``, and the ``curve``.
     """
     from ase.eos import EquationOfState
 
@@ -145,16 +145,15 @@ def equation_of_state(frames: list[Atoms], equation: str) -> dict[str, Any]:
             "first (castile run relax --cell), or raise --range"
         )
     parameters = fit.eos_parameters
-    derivative = float(parameters[2]) if equation != "sj" else None
     x = np.linspace(volumes.min(), volumes.max(), 200)
-    curve = fit.func(x, *parameters) if equation != "sj" else fit.fit0(x ** -(1.0 / 3.0))
+    curve = fit.func(x, *parameters)
     fitted = np.interp(volumes, x, curve)
     return {
         "equation": equation,
         "volume": float(volume),
         "energy": float(energy),
         "bulk_modulus": GPA * float(modulus),
-        "derivative": derivative,
+        "derivative": float(parameters[2]),
         "residual": float(np.sqrt(np.mean((fitted - energies) ** 2))),
         "volumes": volumes.tolist(),
         "energies": energies.tolist(),
@@ -171,14 +170,12 @@ def _show(results: dict[str, Any], atoms: Atoms) -> None:
     show(table)
     scale = (results["volume"] / atoms.get_volume()) ** (1 / 3)
     lengths = "  ".join(f"{scale * length:.4f}" for length in atoms.cell.lengths())
-    derivative = results["derivative"]
     rows = [
         ("equation", f"{results['equation']}, off by {1e3 * results['residual'] / n:.2g} meV/atom (RMS)"),
         ("volume", f"{results['volume'] / n:.4f} Å³/atom, cell lengths {lengths} Å"),
         ("energy", f"{results['energy'] / n:.6f} eV/atom"),
         ("bulk modulus", f"{results['bulk_modulus']:.1f} GPa"),
+        ("its derivative", f"{results['derivative']:.2f} by pressure"),
     ]
-    if derivative is not None:
-        rows.append(("its derivative", f"{derivative:.2f} by pressure"))
     output.print()
     show(key_value_table(rows))
