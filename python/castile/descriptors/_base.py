@@ -535,7 +535,9 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
             Show a progress bar.
         out : Jacobian, optional
             An earlier result that is not needed any more: its memory is written anew where it is large enough, as in
-            the steps of a trajectory. Memory fresh from the system takes longer to get than to fill.
+            the steps of a trajectory. It is empty afterwards, and raises InputError wherever it is used. Arrays that
+            were taken from it before (such as ``out.groups[0].values``) share the memory, and hold values of the new
+            result: copy what is to stay. It is left as it was if the arguments are refused.
 
         Returns
         -------
@@ -545,6 +547,8 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         ------
         InputTypeError
             If ``out`` is something else.
+        InputError
+            If ``out`` is read-only, or its memory was given away before, perhaps by another thread.
         MemoryLimitError
             If it would not fit into memory; :meth:`estimate_memory` tells beforehand, :meth:`vjp` never
             forms it.
