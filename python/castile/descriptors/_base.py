@@ -177,9 +177,10 @@ class DensityDescriptor(_checks.CheckedParameters, VersionedPickle, TransformerM
         ----------
         frames : ase.Atoms or a sequence of them
         centers : optional
-            None: all atoms. A chemical symbol: all atoms of that species. Otherwise one entry per frame (the
-            entry itself for a single Atoms): atom indices (negative ones from the end), a boolean mask, a list of
-            chemical symbols, or points in space of shape (n, 3), Å, which have no density of their own.
+            None: all atoms. A chemical symbol: all atoms of that species. Otherwise one entry per frame (for a single
+            Atoms the entry itself, or a list of it): atom indices (negative ones from the end), a boolean mask, a list
+            of chemical symbols, or points in space, Å, which have no density of their own: *floats* of shape (n, 3).
+            Integers are indices, so that ``[[0, 1, 2]]`` are three atoms and ``[[0.0, 1.0, 2.0]]`` is a point.
         groups : optional
             With ``average`` "inner" or "outer", one entry per frame (the entry itself for a single Atoms): an integer
             label of 0 or more for each center. Averages then run over the centers of a label, labels ascending.
