@@ -296,6 +296,14 @@ class FeatureFile:
     descriptor: dict[str, Any]
     jacobian: Jacobian | None
 
+    def __repr__(self) -> str:
+        rows, columns = self.features.shape
+        form = f"{self.features.dtype}{', sparse' if scipy.sparse.issparse(self.features) else ''}"
+        jacobian = "no Jacobian" if self.jacobian is None else repr(self.jacobian).partition("\n")[0]
+        species = " ".join(self.descriptor.get("species", []))
+        name = self.descriptor.get("name", "descriptor")
+        return f"<FeatureFile: {rows} rows x {columns} features ({form}) of {name} for {species}, {jacobian}>"
+
 
 def save_features(
     path: str | os.PathLike[str],

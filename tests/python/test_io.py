@@ -266,6 +266,20 @@ def test_features_come_back_as_they_were_saved(tmp_path, frames, is_sparse):
     np.testing.assert_array_equal(found.jacobian.strain, jacobian.strain)
 
 
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_a_feature_file_prints_short(tmp_path, frames, is_sparse):
+    soap = castile.SOAP(4.0, 3, 2, sparse=is_sparse).fit(frames)
+    X, samples, jacobian = soap.transform(frames), soap.samples(frames), soap.jacobian(frames)
+    form = "float64, sparse" if is_sparse else "float64"
+    for given, words in ((None, "no Jacobian"), (jacobian, str(jacobian).splitlines()[0])):
+        save_features(tmp_path / "a.npz", X, samples, soap, given, overwrite=True)
+        found = load_features(tmp_path / "a.npz")
+        expected = f"<FeatureFile: 10 rows x {X.shape[1]} features ({form}) of SOAP for Al P, {words}>"
+        assert repr(found) == str(found) == expected
+    soap.jacobian(frames, out=found.jacobian)
+    assert "<Jacobian: empty" in repr(found)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), float, np.float64, np.dtype("float64")])
 def test_a_precision_given_as_a_type_is_described_by_its_name(tmp_path, frames, dtype):
     soap = castile.SOAP(4.0, 3, 2, dtype=dtype).fit(frames)
