@@ -204,7 +204,7 @@ def rows(calls: Calls, bandwidth: float) -> list[tuple[str, float | None, str, f
         ("values", calls.values, "memset of them", calls.values / (calls.feature_bytes / bandwidth)),
         ("float32", calls.single, "float64", calls.single / calls.values),
         ("vjp", calls.vjp, "values", calls.vjp / calls.values),
-        ("Jacobian, fresh output", calls.jacobian, "memset of it", calls.jacobian / memset_of_jacobian),
+        ("Jacobian, new output", calls.jacobian, "memset of it", calls.jacobian / memset_of_jacobian),
         ("Jacobian, warm output", warm, "memset of it", None if warm is None else warm / memset_of_jacobian),
         (
             "neighbor list",

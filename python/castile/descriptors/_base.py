@@ -437,7 +437,8 @@ class DensityDescriptor(_checks.CheckedParameters, VersionedPickle, TransformerM
         -------
         Gradients
             ``positions`` (n_atoms, 3), ``strain`` (n_frames, 3, 3) and, if centers are points, ``centers``
-            (n_centers, 3). The Jacobian is never formed.
+            (n_centers, 3), always float64: what the kernels of ``dtype="float32"`` give is summed in float64. The
+            Jacobian is never formed.
         """
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
@@ -499,6 +500,7 @@ class DensityDescriptor(_checks.CheckedParameters, VersionedPickle, TransformerM
         Returns
         -------
         ndarray (or scipy.sparse.csr_array if ``sparse``) of shape (n_rows, n_features)
+            Of the descriptor's ``dtype``, as the features.
         """
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
@@ -553,6 +555,7 @@ class DensityDescriptor(_checks.CheckedParameters, VersionedPickle, TransformerM
         Returns
         -------
         Jacobian
+            Its values are of the descriptor's ``dtype``, as the features; :meth:`vjp` gives float64.
 
         Raises
         ------

@@ -54,7 +54,7 @@ class _Emptiable:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Result of a descriptor's ``vjp``: a scalar's gradient.
+    """Result of a descriptor's ``vjp``: a scalar's gradient, in float64 whatever the descriptor's ``dtype``.
 
     Attributes
     ----------
