@@ -365,11 +365,7 @@ def describe_descriptor(descriptor: Any) -> dict[str, Any]:
         "name": type(descriptor).__name__,
         "parameters": _plain({**parameters, "species": list(species), "dtype": descriptor._precision()}),
         "species": list(species),
-        "learned": {
-            name: _plain(value)
-            for name in _LEARNED
-            if (value := getattr(descriptor, name, None)) is not None
-        },
+        "learned": {name: _plain(value) for name in _LEARNED if (value := getattr(descriptor, name, None)) is not None},
     }
 
 

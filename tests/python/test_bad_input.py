@@ -358,7 +358,7 @@ def test_set_params_refuses_what_does_not_exist_and_changes_nothing():
 def test_a_table_without_its_library_is_refused_with_the_way_to_get_it(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     install = "castile[pandas]" if package == "pandas" else package
-    message = re.escape(f"needs the package {package}; install it with pip install \"{install}\", or set_output(")
+    message = re.escape(f'needs the package {package}; install it with pip install "{install}", or set_output(')
     soap = castile.SOAP(species=["H"])
     with pytest.raises(MissingPackageError, match=message):
         soap.set_output(transform=package).transform(hydrogen())

@@ -702,9 +702,7 @@ class DensityDescriptor(_checks.CheckedParameters, VersionedPickle, TransformerM
         average = _checks.choice("average", self.average, AVERAGES)
         species = self._species_or_raise()
         owner = type(self).__name__
-        return prepare_input(
-            frames, centers, groups, species, owner=owner, average=average, first_frame=first_frame
-        )
+        return prepare_input(frames, centers, groups, species, owner=owner, average=average, first_frame=first_frame)
 
 
 @lru_cache

@@ -161,8 +161,7 @@ def _select(entry: Any, structures: StructureArrays, index: int) -> IntArray | F
     if values.ndim == 1 and values.dtype == bool:
         if len(values) != len(numbers):
             raise InputError(
-                f"the mask in centers[{frame}] must have {len(numbers)} entries, one per atom, "
-                f"got {len(values)}"
+                f"the mask in centers[{frame}] must have {len(numbers)} entries, one per atom, got {len(values)}"
             )
         return np.flatnonzero(values)
     if values.ndim == 1 and (values.dtype.kind in "iu" or values.size == 0):
@@ -192,9 +191,7 @@ def _number(symbol: str, frame: int) -> int:
 def _indices(indices: npt.NDArray[np.int64], n_atoms: int, frame: int) -> IntArray:
     outside = (indices < -n_atoms) | (indices >= n_atoms)
     if outside.any():
-        raise InputError(
-            f"centers[{frame}] holds index {indices[outside][0]}, but frame {frame} has {n_atoms} atoms"
-        )
+        raise InputError(f"centers[{frame}] holds index {indices[outside][0]}, but frame {frame} has {n_atoms} atoms")
     indices = np.where(indices < 0, indices + n_atoms, indices)
     if len(np.unique(indices)) != len(indices):
         raise InputError(f"centers[{frame}] names an atom twice")

@@ -132,9 +132,7 @@ class StrainGroup(_Emptiable):
     def __repr__(self) -> str:
         if self._is_empty:
             return "<StrainGroup: empty, its memory was given away>"
-        return (
-            f"<StrainGroup: {len(self.row)} rows, {len(self.columns)} columns, {format_bytes(self.values.nbytes)}>"
-        )
+        return f"<StrainGroup: {len(self.row)} rows, {len(self.columns)} columns, {format_bytes(self.values.nbytes)}>"
 
 
 @dataclass(frozen=True, eq=False)
