@@ -100,8 +100,8 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
     Standard deviations are no properties in the sense of ASE and never get into ``results``, but
     ``get_property("energy_std")``, ``"forces_std"`` and ``"stress_std"`` return them, too; see :attr:`uncertainty`.
 
-    Results have the same bits for any number of threads. Which step made the list may change the last ones, as its order
-    is that of the sums.
+    Results have the same bits for any number of threads. Which step made the list may change the last ones, since sums
+    follow its order.
 
     Raises
     ------
