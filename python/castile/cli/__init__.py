@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from castile._core import __version__
-from castile.cli import demo, describe, info
+from castile.cli import demo, describe, evaluate, fit, info, run
 from castile.cli._console import errors
 from castile.errors import CastileError
 
@@ -56,13 +56,16 @@ def _global(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Castile: descriptors of atomic structures with exact derivatives, and kernel regression on them.
+    """Castile: force fields from labeled structures, and descriptors with exact derivatives.
 
     Start with `castile demo`. Units are Å, eV, eV/Å and eV/Å³.
     """
 
 
 app.command("demo")(demo.demo)
+app.command("fit")(fit.fit)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(run.app, name="run")
 app.command("describe")(describe.describe)
 app.command("info")(info.info)
 

@@ -1,16 +1,17 @@
-"""Pictures of models and features; made without pyplot, so that nothing global changes."""
+"""Pictures of points: predicted against reference values, and features on their principal components."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from castile.errors import InputError
 from castile.kernels._rows import as_rows
+from castile.plots._style import COLORS, GRAY, column, error_text, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,12 +20,9 @@ __all__ = ["feature_map", "parity_plot"]
 
 FloatArray = npt.NDArray[np.float64]
 
-# Okabe and Ito's colors, told apart by color-blind readers too; light yellow and black are left out.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_LOOKS = len(_COLORS) * len(_MARKERS)  # of groups that can be told apart
+_LOOKS = len(COLORS) * len(_MARKERS)  # of groups that can be told apart
 _SIZE = 26.0  # of markers, square points
-_GRAY = "#666666"
 _FEW_GROUPS = 10  # whose legend fits inside or above the axes
 _LEGEND_ROWS = 24  # of a column beside the axes
 _LONGEST_LABEL = 26  # characters in a legend
@@ -70,14 +68,14 @@ def parity_plot(
     >>> ax = parity_plot([-3.1, -3.0, -2.8], [-3.0, -3.0, -2.9])
     >>> ax.figure.savefig("parity.png")  # doctest: +SKIP
     """
-    x, y = _column(reference, "reference"), _column(predicted, "predicted")
+    x, y = column(reference, "reference"), column(predicted, "predicted")
     if len(x) != len(y):
         raise InputError(f"predicted must have as many values as reference, {len(x)}, got {len(y)}")
     ax = _new_axes(beside=_legend_width(groups)) if ax is None else ax
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     margin = 0.05 * (high - low) or 1.0
     limits = (low - margin, high + margin)
-    ax.plot(limits, limits, color=_GRAY, linewidth=0.8, zorder=1)
+    ax.plot(limits, limits, color=GRAY, linewidth=0.8, zorder=1)
     named = _named_groups(groups, len(x))
     for label, members, color, marker in named:
         ax.scatter(x[members], y[members], label=label, **_style(color, marker))
@@ -85,7 +83,7 @@ def parity_plot(
     ax.set_xlabel(f"reference {quantity} ({unit})")
     ax.set_ylabel(f"predicted {quantity} ({unit})")
     ax.yaxis.set_major_locator(ax.xaxis.get_major_locator())
-    errors = _error_figures(y - x, unit)
+    errors = error_text(y - x, unit)
     ax.text(0.97, 0.03, errors, transform=ax.transAxes, ha="right", va="bottom", fontsize=9)
     n_groups = len(_labels(groups))
     if n_groups > _LOOKS:
@@ -143,7 +141,7 @@ def feature_map(
     >>> ax.figure.savefig("map.png")  # doctest: +SKIP
     """
     points, shares = _principal_components(features)
-    shown = None if values is None else _column(values, "values")
+    shown = None if values is None else column(values, "values")
     if shown is not None and len(shown) != len(points):
         raise InputError(f"values must hold one number per row of features, {len(points)}, got {len(shown)}")
     n_groups = len(_labels(groups))
@@ -172,12 +170,8 @@ def feature_map(
 
 def _new_axes(wide: bool = False, beside: float = 0.0) -> Axes:
     """Return the axes of a new figure, with room in inches for what stands beside them."""
-    from matplotlib.figure import Figure
-
     # A layout that knows axes of a fixed aspect, which would otherwise push the legend or a label out.
-    layout: Literal["compressed", "constrained"] = "compressed" if beside else "constrained"
-    figure = Figure(figsize=((5.6 if wide else 4.6) + beside, 4.6), dpi=150, layout=layout)
-    return figure.subplots()
+    return new_axes((5.6 if wide else 4.6) + beside, layout="compressed" if beside else "constrained")
 
 
 def _labels(groups: Any) -> list[str]:
@@ -207,27 +201,18 @@ def _legend_width(groups: Any) -> float:
     return _legend_columns(len(labels)) * (0.3 + 0.055 * max(map(len, labels)))  # letters of 7 points
 
 
-def _column(values: Any, name: str) -> FloatArray:
-    column = np.asarray(values, dtype=np.float64).reshape(-1)
-    if column.size == 0:
-        raise InputError(f"{name} must hold at least one value")
-    if not np.isfinite(column).all():
-        raise InputError(f"{name}[{int(np.argmin(np.isfinite(column)))}] is not finite; leave such points out")
-    return column
-
-
 def _named_groups(groups: Any, n: int) -> Iterator[tuple[str | None, npt.NDArray[np.bool_], str, str]]:
     """Yield (label, mask, color, marker), in the order in which the labels first appear."""
     if groups is None:
-        yield None, np.ones(n, dtype=bool), _COLORS[0], _MARKERS[0]
+        yield None, np.ones(n, dtype=bool), COLORS[0], _MARKERS[0]
         return
     labels = np.asarray(groups).reshape(-1)
     if len(labels) != n:
         raise InputError(f"groups must hold one label per point, {n}, got {len(labels)}")
     for index, label in enumerate(dict.fromkeys(labels.tolist())):
         # Their numbers share the divisor two: after 24 groups the markers move on, as the pairs would repeat.
-        shifted = index + index // math.lcm(len(_COLORS), len(_MARKERS))
-        color, marker = _COLORS[index % len(_COLORS)], _MARKERS[shifted % len(_MARKERS)]
+        shifted = index + index // math.lcm(len(COLORS), len(_MARKERS))
+        color, marker = COLORS[index % len(COLORS)], _MARKERS[shifted % len(_MARKERS)]
         yield str(label), labels == label, color, marker
 
 
@@ -252,12 +237,12 @@ def _legend_above(ax: Axes, groups: Any, gray: bool) -> None:
     )
     for handle in legend.legend_handles if gray else ():
         handle.set_array(None)
-        handle.set_facecolor(_GRAY)
+        handle.set_facecolor(GRAY)
 
 
 def _note_instead_of_legend(ax: Axes, n_groups: int) -> None:
     note = f"{n_groups} groups, more than a legend can tell apart"
-    ax.set_title(note, loc="left", fontsize=8, color=_GRAY)
+    ax.set_title(note, loc="left", fontsize=8, color=GRAY)
 
 
 def _legend_beside(ax: Axes, groups: Any) -> None:
@@ -276,13 +261,6 @@ def _legend_beside(ax: Axes, groups: Any) -> None:
         columnspacing=0.8,
         borderaxespad=0.4,
     )
-
-
-def _error_figures(errors: FloatArray, unit: str) -> str:
-    mae, rmse = float(np.abs(errors).mean()), float(np.sqrt(np.mean(errors**2)))
-    if unit.startswith("eV") and rmse < 0.1:
-        mae, rmse, unit = 1e3 * mae, 1e3 * rmse, f"m{unit}"
-    return f"MAE {mae:.3g} {unit}\nRMSE {rmse:.3g} {unit}\n{len(errors)} points"
 
 
 def _principal_components(features: Any) -> tuple[FloatArray, FloatArray]:
