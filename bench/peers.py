@@ -3,7 +3,7 @@
 Needs the environment of ``tests/peers/requirements.txt`` and Castile in it::
 
     python bench/peers.py > table.md
-    python bench/peers.py --quick            # two minutes; the first run also builds bench/kernels.cpp
+    python bench/peers.py --quick            # two and a half minutes; the first run also builds bench/kernels.cpp
     python bench/peers.py --plot peers.png
 
 Each library runs with its own settings, and Castile once more for each with equal ones: for featomic its GTOs, for
@@ -64,7 +64,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--quick", action="store_true", help="fewer tasks and turns, two minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer tasks and turns, two and a half minutes")
     parser.add_argument("--repeats", type=int, default=31, help="turns of each contestant")
     parser.add_argument("--seconds", type=float, default=None, help="stop a contest after this, with 5 turns or more")
     parser.add_argument("--plot", default=None, help="draw the ratios into this file")

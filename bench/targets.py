@@ -169,11 +169,11 @@ def call_targets(calls: Sequence[Calls], limits: dict[str, Any]) -> Iterable[Tar
     def warm_against_memset(one: Calls) -> float | None:
         return None if one.warm_jacobian is None else one.warm_jacobian / (one.jacobian_bytes / bandwidth)
 
-    def fresh_against_warm(one: Calls) -> float | None:
+    def new_against_warm(one: Calls) -> float | None:
         return None if one.warm_jacobian is None else one.jacobian / one.warm_jacobian
 
     yield of_all("Jacobian, warm output / memset of it", 4, warm_against_memset)
-    yield of_all("Jacobian, fresh output / warm output", 1.5, fresh_against_warm)
+    yield of_all("Jacobian, new output / warm output, both in recycled pages", 1.5, new_against_warm)
 
 
 def kernel_targets(limits: dict[str, Any]) -> Iterable[Target]:

@@ -34,7 +34,7 @@ from castile.errors import (
 from castile.models import KernelRidge, select
 from castile.models.force_field import ForceField, PairTerm, SoapTerm, load
 from castile.neighbors import NeighborList, neighbor_list
-from castile.parallel import num_threads, set_num_threads, threads
+from castile.parallel import instruction_set, num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -74,6 +74,7 @@ __all__ = [
     "TabulatedBasis",
     "UnknownSpeciesError",
     "__version__",
+    "instruction_set",
     "kernels",
     "load",
     "neighbor_list",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from castile.errors import InputError, InputTypeError
+from castile.errors import CastileError, InputError, InputTypeError
 
 _LARGEST_INTEGER = 10**6  # of sizes that the core counts with 32 bits; it has closer limits of its own
+
+_PRECISIONS: dict[str, tuple[type, ...]] = {"float64": (float, np.float64), "float32": (np.float32,)}
 
 # How other libraries call the same thing.
 _SYNONYMS = {
@@ -41,14 +43,41 @@ _SYNONYMS = {
 }
 
 
-def reject_unknown(unknown: Mapping[str, Any], known: Iterable[str], owner: str) -> None:
-    """Raise for keyword arguments that do not exist, with the name that was probably meant."""
+class CheckedParameters:
+    """Mixin of estimators, before ``BaseEstimator``: ``set_params`` raises our error for what does not exist."""
+
+    def set_params(self, **parameters: Any) -> Any:
+        """Change parameters.
+
+        Parameters
+        ----------
+        **parameters
+            Those of ``__init__``, stored as they are and checked when they are used.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            For a name that does not exist; nothing is changed then.
+        """
+        known = self.get_params()  # type: ignore[attr-defined]
+        reject_unknown([name for name in parameters if name not in known], known, type(self).__name__, InputError)
+        return super().set_params(**parameters)  # type: ignore[misc]
+
+
+def reject_unknown(
+    unknown: Iterable[str], known: Iterable[str], owner: str, kind: type[CastileError] = InputTypeError
+) -> None:
+    """Raise for names of parameters that do not exist, with the name that was probably meant."""
     for name in unknown:
         meant = _SYNONYMS.get(name.lower())
         if meant is None and name not in _SYNONYMS.values():  # l_max, where there is none, is no slip for n_max
             meant = next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
         hint = f"; did you mean {meant}?" if meant in set(known) else ""
-        raise InputTypeError(f"{owner} has no parameter {name!r}{hint}")
+        raise kind(f"{owner} has no parameter {name!r}{hint}")
 
 
 def real(name: str, value: Any, unit: str = "") -> float:
@@ -78,6 +107,8 @@ def length(name: str, value: Any) -> float:
 
 def real_array(name: str, value: Any) -> Any:
     """Return an array of real numbers, of the dtype that it has."""
+    if value is None:  # which NumPy turns into NaN
+        raise InputTypeError(f"{name} must hold real numbers, got None")
     try:
         array = np.asarray(value)
         if array.dtype == object:
@@ -116,6 +147,16 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise InputTypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def precision(name: str, value: Any) -> str:
+    """Return the name of float64 or float32, given as such, as a type or as a NumPy dtype."""
+    if isinstance(value, np.dtype) and value.isnative:
+        value = value.type
+    for known, types in _PRECISIONS.items():
+        if (isinstance(value, str) and value == known) or any(value is own for own in types):
+            return known
+    raise InputError(f"{name} must be one of 'float64', 'float32' or the types of NumPy, got {value!r}")
 
 
 def choice(name: str, value: Any, allowed: Iterable[Any]) -> Any:

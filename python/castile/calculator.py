@@ -45,24 +45,19 @@ class Uncertainty(Protocol):
 
 
 class Model(Protocol):
-    """What a calculator needs of a force field.
-
-    Attributes
-    ----------
-    species_ : tuple of str
-        Chemical symbols, sorted by atomic number.
-    potential_ : _core.Potential
-        A sum over atoms, without the baseline.
-    baseline_energies_ : ndarray of shape (n_species,)
-        Added to the energy of each atom of a species, eV.
-    """
+    """What a calculator needs of a force field."""
 
     @property
-    def species_(self) -> tuple[str, ...]: ...  # noqa: D102
+    def species_(self) -> tuple[str, ...]:
+        """Chemical symbols, sorted by atomic number."""
+
     @property
-    def potential_(self) -> _core.Potential: ...  # noqa: D102
+    def potential_(self) -> _core.Potential:
+        """A sum over atoms, without the baseline."""
+
     @property
-    def baseline_energies_(self) -> FloatArray: ...  # noqa: D102
+    def baseline_energies_(self) -> FloatArray:
+        """Added to the energy of each atom of a species, shape (n_species,), eV."""
 
     def uncertainty(self, frames: Any) -> Uncertainty:
         """Return standard deviations of what is predicted for ``frames``."""
@@ -84,11 +79,11 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
     Parameters
     ----------
     model : Model
-        A fitted force field. Its potential is taken as it is now; fitting it again does not change the calculator.
+        A fitted force field, taken as it is now: fitting it again changes uncertainties alone; make another calculator.
     skin : float
         Å. Neighbors are looked for that much beyond the cutoff, and their list is used until atoms and cell have moved
-        so far that it could miss some, which is decided exactly: with any skin, also for changing cells, results are
-        those of a new list up to rounding. With 0 every step makes a new one.
+        so far that it could miss some. A bound that holds for any change of both decides, so that with any skin results
+        are those of a new list up to rounding. With 0 every step makes a new one, which is slower.
 
     Attributes
     ----------
@@ -105,7 +100,8 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
     Standard deviations are no properties in the sense of ASE and never get into ``results``, but
     ``get_property("energy_std")``, ``"forces_std"`` and ``"stress_std"`` return them, too; see :attr:`uncertainty`.
 
-    Results have the same bits for any number of threads.
+    Results have the same bits for any number of threads. Which step made the list may change the last ones, since sums
+    follow its order.
 
     Raises
     ------
@@ -136,10 +132,15 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
 
     def __init__(self, model: Model, skin: float = 0.5) -> None:
         self.model = model
-        self._potential = model.potential_
+        self._take_potential()
         self._forget()
         self._neighbors: GhostNeighbors | None = None
         super().__init__(skin=skin)
+
+    def _take_potential(self) -> None:
+        self._potential = self.model.potential_
+        self._species = tuple(self.model.species_)
+        self._baseline = np.array(self.model.baseline_energies_, dtype=np.float64)
 
     def _get_name(self) -> str:
         return "castile"
@@ -150,7 +151,7 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._potential = self.model.potential_
+        self._take_potential()
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Set the skin; return what has changed."""
@@ -159,6 +160,21 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
         if changed:
             self._neighbors = None
         return changed
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Return what has changed since the last calculation: as ASE does, but faster where nothing has."""
+        last = self.atoms
+        if last is not None and all(
+            np.array_equal(now, before)
+            for now, before in (
+                (atoms.positions, last.positions),
+                (atoms.numbers, last.numbers),
+                (atoms.cell.array, last.cell.array),
+                (atoms.pbc, last.pbc),
+            )
+        ):
+            return []
+        return list(super().check_state(atoms, tol))
 
     def reset(self) -> None:
         """Forget the last atoms and what was computed for them."""
@@ -191,7 +207,7 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
 
     def _evaluate(self, with_gradients: bool) -> _Evaluation:
         arrays = as_structure_arrays(self.atoms)
-        table = species_table(self.model.species_, arrays.numbers, "the force field")
+        table = species_table(self._species, arrays.numbers, "the force field")
         species = table[arrays.numbers]
         neighbors = self._updated_neighbors(arrays)
         volume = _volume(arrays.cells[0])
@@ -207,7 +223,7 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
             strains=with_stress,
         )
         return _Evaluation(
-            energies + np.asarray(self.model.baseline_energies_, dtype=np.float64)[species],
+            energies + self._baseline[species],
             None if forces is None else neighbors.fold(forces),
             None if strain is None else _voigt(strain, volume)[0],
             None if strains is None else _voigt(strains, volume),

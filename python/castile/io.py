@@ -26,7 +26,7 @@ from castile.descriptors import DESCRIPTORS, Jacobian, JacobianGroup, StrainGrou
 from castile.descriptors._base import sample_dtype
 from castile.descriptors._species import checked_species
 from castile.descriptors.tabulated import TabulatedBasis
-from castile.errors import FileReadError, InputError
+from castile.errors import FileReadError, InputError, MissingPackageError
 
 __all__ = [
     "FeatureFile",
@@ -71,6 +71,8 @@ def read_frames(path: str | os.PathLike[str], index: str = ":", format: str | No
         If the file is missing, empty, cut off or of an unknown format; the message says which, and the remedy.
     InputError
         If ``index`` is no slice, or selects nothing.
+    MissingPackageError
+        If ASE needs another package for the format.
 
     Warns
     -----
@@ -148,7 +150,11 @@ def _read_with_ase(path: Path, wanted: slice, format: str | None) -> list[Atoms]
             frames = list(iread(str(plain), slice(None) if single else wanted, name, do_not_split_by_at_sign=True))
             _warn_if_cut(path, plain, len(frames))
             return frames[wanted] if single else frames
+    except ImportError as error:
+        raise _missing(path, name, error) from error
     except UnknownFileTypeError as error:
+        if isinstance(error.__context__, ImportError):
+            raise _missing(path, name, error.__context__) from error
         what = f"ASE reads no format {format!r}" if format else "ASE does not know its format"
         raise FileReadError(f"cannot read {path}: {what}; {_FORMAT_HINT}") from error
     except (MemoryError, FileReadError):
@@ -161,6 +167,11 @@ def _read_with_ase(path: Path, wanted: slice, format: str | None) -> list[Atoms]
             f"cannot read {path} as {name}{guessed} ({reason}); the file may be damaged or cut off: "
             f"check its end, or {_FORMAT_HINT}"
         ) from error
+
+
+def _missing(path: Path, format: str | None, error: ImportError) -> MissingPackageError:
+    package = (error.name or "").partition(".")[0] or "with what is named here"
+    return MissingPackageError(f"ASE lacks a package to read {path} as {format} ({error}): pip install {package}")
 
 
 def _warn_if_cut(path: Path, plain: Path, n_frames: int) -> None:
@@ -285,6 +296,14 @@ class FeatureFile:
     descriptor: dict[str, Any]
     jacobian: Jacobian | None
 
+    def __repr__(self) -> str:
+        rows, columns = self.features.shape
+        form = f"{self.features.dtype}{', sparse' if scipy.sparse.issparse(self.features) else ''}"
+        jacobian = "no Jacobian" if self.jacobian is None else repr(self.jacobian).partition("\n")[0]
+        species = " ".join(self.descriptor.get("species", []))
+        name = self.descriptor.get("name", "descriptor")
+        return f"<FeatureFile: {rows} rows x {columns} features ({form}) of {name} for {species}, {jacobian}>"
+
 
 def save_features(
     path: str | os.PathLike[str],
@@ -344,13 +363,9 @@ def describe_descriptor(descriptor: Any) -> dict[str, Any]:
     species = checked_species(parameters["species"]) if known else descriptor.species_
     return {
         "name": type(descriptor).__name__,
-        "parameters": _plain({**parameters, "species": list(species)}),
+        "parameters": _plain({**parameters, "species": list(species), "dtype": descriptor._precision()}),
         "species": list(species),
-        "learned": {
-            name: _plain(value)
-            for name in _LEARNED
-            if (value := getattr(descriptor, name, None)) is not None
-        },
+        "learned": {name: _plain(value) for name in _LEARNED if (value := getattr(descriptor, name, None)) is not None},
     }
 
 

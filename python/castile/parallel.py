@@ -1,4 +1,4 @@
-"""Number of threads of the compiled core."""
+"""How the compiled core runs: its threads and its instruction set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numbers import Integral
 from castile import _core
 from castile.errors import InputError
 
-__all__ = ["num_threads", "set_num_threads", "threads"]
+__all__ = ["instruction_set", "num_threads", "set_num_threads", "threads"]
 
 
 _MOST_THREADS = 1024  # the OpenMP runtime ends the process if the system refuses it a thread
@@ -21,8 +21,32 @@ def _checked(n: int) -> int:
     return int(n)
 
 
+def instruction_set() -> str:
+    """Return the name of the instruction set that the compiled core uses, such as "x86-64-v3".
+
+    It is the best that the processor has and the build knows, or what the environment variable ``CASTILE_SIMD`` names.
+    That is read once, when it is first needed, so set it before Python starts. Other instruction sets give the same
+    results to rounding, but not the same bits.
+
+    Raises
+    ------
+    InputError
+        If ``CASTILE_SIMD`` names what this build or this processor does not have; the message lists what they have.
+
+    Examples
+    --------
+    >>> import castile
+    >>> castile.instruction_set() in ("x86-64-v4", "x86-64-v3", "baseline")
+    True
+    """
+    return _core.instruction_set()
+
+
 def num_threads() -> int:
     """Return the number of threads that the next call from this thread will use, if it is the only one then.
+
+    Inside threads that work at the same time it tells the same number: what each of them could have alone. Their calls
+    get less, equal shares of it (see :func:`set_num_threads`); within :func:`threads` all get what it says.
 
     Examples
     --------

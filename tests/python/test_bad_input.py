@@ -1,5 +1,7 @@
 """Every input that cannot be used reaches an error that names it and says what to do."""
 
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +9,20 @@ import pytest
 import scipy.sparse as sp
 from ase import Atom, Atoms
 from ase.build import bulk, molecule
+from sklearn import config_context
 
 import castile
 from castile import _core, _memory, errors
 from castile.descriptors import DESCRIPTORS
 from castile.descriptors._parameters import Learned, core_parameters
-from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError, UnknownSpeciesError
+from castile.errors import (
+    InputError,
+    InputTypeError,
+    MemoryLimitError,
+    MissingPackageError,
+    NotFittedError,
+    UnknownSpeciesError,
+)
 
 
 def hydrogen():
@@ -243,7 +253,10 @@ BAD_PARAMETERS = [
         ("average", value, InputError, "average must be one of 'off', 'inner', .*, got")
         for value in ("mean", True, None)
     ],
-    *[("dtype", value, InputError, "dtype must be one of 'float64', 'float32', got") for value in ("float16", float)],
+    *[
+        ("dtype", value, InputError, "dtype must be one of 'float64', 'float32' or the types of NumPy, got")
+        for value in ("float16", "f8", int, bool, np.float16, np.dtype(np.int64), np.dtype(">f8"), None, 64, [float])
+    ],
     ("radial_basis", "gtoo", InputError, "radial_basis must be one of 'gto'.*, got 'gtoo'"),
     *[
         ("cutoff_function", value, InputError, "cutoff_function must be one of 'cosine', 'polynomial', None, got")
@@ -323,11 +336,45 @@ def test_a_radial_spectrum_has_no_l_max():
     for name in ("l_max", "lmax"):
         with pytest.raises(InputTypeError, match=rf"RadialSpectrum has no parameter '{name}'$"):
             castile.RadialSpectrum(**{name: 3})
-    with pytest.raises(ValueError, match="l_max"):
+    with pytest.raises(InputError, match=r"RadialSpectrum has no parameter 'l_max'$"):
         castile.RadialSpectrum().set_params(l_max=3)
 
 
+def test_set_params_refuses_what_does_not_exist_and_changes_nothing():
+    soap = castile.SOAP()
+    for name in ("rcut", "cutof", "cutoff__a"):
+        with pytest.raises(InputError, match=rf"SOAP has no parameter '{name}'; did you mean cutoff\?"):
+            soap.set_params(n_max=2, **{name: 3.0})
+    with pytest.raises(InputError, match=r"SOAP has no parameter 'foo'$"):
+        soap.set_params(foo=1)
+    with pytest.raises(InputError, match=r"KernelRidge has no parameter 'alphas'; did you mean alpha\?"):
+        castile.KernelRidge().set_params(alphas=1.0)
+    assert soap.n_max == castile.SOAP().n_max
+    assert soap.set_params(n_max=2) is soap
+    assert soap.n_max == 2
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_a_table_without_its_library_is_refused_with_the_way_to_get_it(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    install = "castile[pandas]" if package == "pandas" else package
+    message = re.escape(f'needs the package {package}; install it with pip install "{install}", or set_output(')
+    soap = castile.SOAP(species=["H"])
+    with pytest.raises(MissingPackageError, match=message):
+        soap.set_output(transform=package).transform(hydrogen())
+    with config_context(transform_output=package), pytest.raises(MissingPackageError, match=message):
+        castile.SOAP(species=["H"]).fit_transform(hydrogen())
+    assert soap.set_output(transform="default").transform(hydrogen()).shape[0] == len(hydrogen())
+
+
 # ---------------------------------------------------------------- cotangents and tangents
+
+
+def test_none_is_no_cotangent(cls):
+    with pytest.raises(InputTypeError, match=r"cotangent must be an array, .*; None is no cotangent"):
+        make(cls).vjp(hydrogen(), None)
+    with pytest.raises(InputTypeError, match="distances must hold real numbers, got None"):
+        make(cls).radial_functions(None)
 
 
 def test_cotangents_of_another_shape_are_refused(cls):

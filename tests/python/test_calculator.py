@@ -386,6 +386,17 @@ def test_copies_and_pickles_give_the_same_results():
     assert same_bits(twin.get_forces(), before)
 
 
+def test_fitting_the_model_again_changes_no_energy():
+    atoms = with_calculator(crystal(), random_model(crystal()))
+    other = random_model(crystal(), seed=1)
+    before = atoms.get_potential_energy()
+    vars(atoms.calc.model).update(vars(other))
+    other.baseline_energies_ += 1.0
+    atoms.calc.reset()
+    assert atoms.get_potential_energy() == before
+    assert abs(with_calculator(atoms, other).get_potential_energy() - before) > 1.0
+
+
 def test_parameters_are_told_as_ase_expects(molecule):
     model = random_model(molecule)
     assert Calculator(model).todict() == {}

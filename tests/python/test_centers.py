@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from checks import assert_gradients_agree
+from checks import assert_gradients_agree, same_bits
 from named_structures import STRUCTURES, several_frames
 
 from castile.descriptors import DESCRIPTORS
@@ -123,7 +123,12 @@ def test_no_centers_at_all_give_no_rows(cls, frames):
         ("Xy", InputError, r"centers\[0\] names 'Xy', which is not a chemical symbol"),
         (["C", "Qq"], InputError, r"centers\[0\] names 'Qq'"),
         ([0.5], InputTypeError, r"centers\[0\] must hold atom indices"),
-        ([[0, 1]], InputTypeError, r"centers\[0\] must hold atom indices"),
+        ([[0, 1], [2, 3]], InputTypeError, r"got integers of shape \(2, 2\); indices have one axis, and points are fl"),
+        ([[0, 0, 0], [1, 2, 3]], InputTypeError, r"got integers of shape \(2, 3\)"),
+        (np.zeros((0, 3), dtype=int), InputTypeError, r"got integers of shape \(0, 3\)"),
+        ([[True, False, True]] * 2, InputTypeError, r"centers\[0\] must hold atom indices"),
+        ([["C"], ["H"]], InputTypeError, r"centers\[0\] must hold atom indices"),
+        ([[[0, 1]]], InputTypeError, r"centers\[0\] must hold atom indices"),
         (3, InputTypeError, r"centers\[0\] must hold atom indices"),
         ([None], InputTypeError, r"centers\[0\] must hold atom indices"),
     ],
@@ -135,6 +140,47 @@ def test_centers_that_cannot_be_used_are_refused(cls, entry, error, message, mol
         descriptor.transform(molecule, centers=entry)
     with pytest.raises(error, match=message):
         descriptor.vjp([molecule], np.zeros((1, 1)), centers=[entry])
+
+
+@pytest.mark.parametrize(
+    ("entry", "atoms"),
+    [
+        ([0, 1, 2], [0, 1, 2]),
+        ([0, 1], [0, 1]),
+        ([7], [7]),
+        ([-1, 0, 3], [8, 0, 3]),
+        (np.array([2, 0, 1], dtype=np.uint8), [2, 0, 1]),
+        ([True, False, True] + 6 * [False], [0, 2]),
+        (["O", "C"], [0, 1, 2]),
+        ([], []),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("wrap", [lambda entry: [entry], lambda entry: (entry,), lambda entry: np.array([entry])])
+def test_one_frame_may_have_its_entry_in_a_list_as_several_have(cls, entry, atoms, wrap, molecule):
+    molecule = Atoms("CCOH6", positions=molecule.positions)
+    descriptor = make(cls, molecule)
+    X = descriptor.transform(molecule)
+    assert same_bits(descriptor.transform(molecule, centers=wrap(entry)), X[atoms])
+    assert descriptor.samples(molecule, centers=wrap(entry))["atom"].tolist() == atoms
+    assert same_bits(descriptor.transform([molecule], centers=wrap(entry)), X[atoms])
+    assert descriptor.vjp(molecule, X[atoms], centers=wrap(entry)).centers is None
+    (chunk,) = descriptor.iter_transform(molecule, centers=wrap(entry))
+    assert same_bits(chunk.features, X[atoms])
+
+
+@pytest.mark.parametrize("points", [[[0.0, 1.0, 2.0]], [[0, 1, 2.0]], [[0.0, 1.0, 2.0], [1.0, 1.0, 1.0]]], ids=str)
+def test_floats_are_points_in_a_list_of_their_own_too(cls, points, molecule):
+    descriptor = make(cls, molecule)
+    X = descriptor.transform([molecule], centers=[points])
+    assert same_bits(descriptor.transform(molecule, centers=points), X)
+    assert same_bits(descriptor.transform(molecule, centers=[points]), X)
+    assert same_bits(descriptor.transform(molecule, centers=np.array(points, dtype=np.float32)), X)
+    assert descriptor.samples(molecule, centers=points)["atom"].tolist() == [-1] * len(points)
+    (chunk,) = descriptor.iter_transform(molecule, centers=[points])
+    assert same_bits(chunk.features, X)
+    with pytest.raises(InputTypeError, match="points are floats"):
+        descriptor.transform([molecule], centers=[np.array(points, dtype=int)])
 
 
 def test_the_number_of_entries_must_be_that_of_the_frames(cls, frames):

@@ -367,4 +367,8 @@ def test_the_readme_lists_every_descriptor_and_its_links_exist():
     for descriptor in DESCRIPTORS:
         assert f"| `{descriptor.__name__}` |" in text
     for target in re.findall(r"\]\(([^)]+)\)", text):
-        assert (README.parent / target).exists(), target
+        name, _, anchor = target.partition("#")
+        assert (README.parent / name).exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", (README.parent / name).read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [heading.lower().replace(" ", "-") for heading in headings]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from checks import assert_close, same_bits
 
+import castile
 from castile import _core
 from castile.descriptors import DESCRIPTORS
 
@@ -47,6 +48,7 @@ def results(tmp_path_factory):
 
 def test_the_lowest_and_the_highest_are_among_them(results):
     assert next(iter(results)) == "baseline"
+    assert castile.instruction_set() == _core.instruction_set()
     if "CASTILE_SIMD" not in os.environ:
         assert list(results)[-1] == _core.instruction_set()
 
@@ -81,6 +83,7 @@ def test_instruction_sets_agree_to_rounding(results):
 USES = {
     "descriptor": "castile.SOAP(species=['Al']).transform(atoms)",
     "neighbors": "castile.neighbor_list('d', atoms, 3.0)",
+    "name": "castile.instruction_set()",
     "kernel": "castile.kernels.soap_kernel([[1.0, 2.0]])",
 }
 
@@ -91,6 +94,7 @@ WRONG = ["pentium", "x86-64-v5", "BASELINE", " "]
 def test_what_is_not_an_instruction_set_is_an_error_of_every_use_that_names_those_here(results):
     script = f"""
 import json, os
+import castile
 import castile
 from castile import _core
 from ase.build import bulk
@@ -104,7 +108,10 @@ for wish in {WRONG!r}:
         except castile.errors.InputError as error:
             messages.append(str(error))
 os.environ["CASTILE_SIMD"] = ""  # no wish
-print(json.dumps([messages, _core.instruction_set()]))
+chosen = castile.instruction_set()
+os.environ["CASTILE_SIMD"] = "baseline"  # too late: it is read once
+print(json.dumps([messages, castile.instruction_set()]))
+assert chosen == castile.instruction_set()
 """
     done = run("pentium", "-c", script)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@ import gzip
 import os
 import pickle
 import stat
+import sys
 
 import ase.io
 import numpy as np
@@ -10,8 +11,15 @@ from ase.build import bulk, molecule
 from scipy import sparse
 
 import castile
-from castile.errors import FileReadError, InputError
-from castile.io import atomic_write, load_features, read_frames, save_features
+from castile.errors import FileReadError, InputError, MissingPackageError
+from castile.io import (
+    atomic_write,
+    describe_descriptor,
+    load_features,
+    read_frames,
+    restore_descriptor,
+    save_features,
+)
 
 
 @pytest.fixture
@@ -226,6 +234,14 @@ def test_places_that_cannot_be_written_to_are_refused(tmp_path):
             pass
 
 
+@pytest.mark.parametrize("package", ["netCDF4", "ase.io.netcdftrajectory"])
+def test_a_package_that_ase_needs_for_a_format_is_named(tmp_path, monkeypatch, package):
+    (tmp_path / "a.nc").write_bytes(b"CDF")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackageError, match=r"ASE lacks a package to read .* as netcdftrajectory \(.*\): pip"):
+        read_frames(tmp_path / "a.nc", format="netcdftrajectory")
+
+
 # ---------------------------------------------------------------------- features
 
 
@@ -248,6 +264,34 @@ def test_features_come_back_as_they_were_saved(tmp_path, frames, is_sparse):
     np.testing.assert_array_equal(found.feature_names, soap.get_feature_names_out())
     np.testing.assert_array_equal(found.jacobian.to_dense(), jacobian.to_dense())
     np.testing.assert_array_equal(found.jacobian.strain, jacobian.strain)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_a_feature_file_prints_short(tmp_path, frames, is_sparse):
+    soap = castile.SOAP(4.0, 3, 2, sparse=is_sparse).fit(frames)
+    X, samples, jacobian = soap.transform(frames), soap.samples(frames), soap.jacobian(frames)
+    form = "float64, sparse" if is_sparse else "float64"
+    for given, words in ((None, "no Jacobian"), (jacobian, str(jacobian).splitlines()[0])):
+        save_features(tmp_path / "a.npz", X, samples, soap, given, overwrite=True)
+        found = load_features(tmp_path / "a.npz")
+        expected = f"<FeatureFile: 10 rows x {X.shape[1]} features ({form}) of SOAP for Al P, {words}>"
+        assert repr(found) == str(found) == expected
+    soap.jacobian(frames, out=found.jacobian)
+    assert "<Jacobian: empty" in repr(found)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), float, np.float64, np.dtype("float64")])
+def test_a_precision_given_as_a_type_is_described_by_its_name(tmp_path, frames, dtype):
+    soap = castile.SOAP(4.0, 3, 2, dtype=dtype).fit(frames)
+    name = np.dtype(dtype).name
+    assert describe_descriptor(soap) == describe_descriptor(castile.SOAP(4.0, 3, 2, dtype=name).fit(frames))
+    save_features(tmp_path / "a.npz", soap.transform(frames), soap.samples(frames), soap)
+    again = restore_descriptor(load_features(tmp_path / "a.npz").descriptor)
+    assert again.dtype == name
+    np.testing.assert_array_equal(again.transform(frames), soap.transform(frames))
+    store = soap.transform_to(tmp_path / "a.npy", frames)
+    assert store.dtype == np.dtype(dtype)
+    soap.set_params(dtype=name).transform_to(tmp_path / "a.npy", frames, resume=True)
 
 
 def test_the_stored_parameters_make_an_equal_descriptor(tmp_path, frames):

@@ -1,10 +1,14 @@
 """Results too large for the caches, and the memory that they are in."""
 
+import copy
 import gc
 import mmap
 import pickle
-from dataclasses import replace
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 
+import joblib
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
@@ -12,7 +16,7 @@ from checks import same_bits
 
 import castile
 from castile import _pages
-from castile.errors import InputTypeError, MemoryLimitError
+from castile.errors import InputError, InputTypeError, MemoryLimitError, UnknownSpeciesError
 
 pytestmark = pytest.mark.skipif(not _pages._HAS_PAGES, reason="this system has no huge pages that can be freed lazily")
 
@@ -149,9 +153,10 @@ def test_memory_that_is_too_small_is_left_and_larger_memory_is_kept_whole():
     soap = make(species=["Si"], n_max=6, l_max=4)
     small, large = crystal(1), crystal(2)
     used = soap.jacobian(small)
+    values = values_of(used)
     found = soap.jacobian(large, out=used)
     assert same_bits(found.to_dense(), soap.jacobian(large).to_dense())
-    assert not any(np.shares_memory(a, b) for a in values_of(found) for b in values_of(used))
+    assert not any(np.shares_memory(a, b) for a in values_of(found) for b in values)
     # From large to small and back in the same memory.
     places = {values.ctypes.data for values in values_of(found)}
     back = soap.jacobian(large, out=soap.jacobian(small, out=found))
@@ -187,7 +192,7 @@ def test_where_a_jacobian_goes_does_not_change_its_bits(n_max, dtype, sparse):
 def test_groups_that_share_memory_are_not_written_twice():
     soap = make(species=["Si"], n_max=6, l_max=4)
     atoms = crystal()
-    J = soap.jacobian(atoms)
+    J = soap.jacobian(atoms, strain=False)
     (group,) = J.groups
     halves = [
         castile.descriptors.jacobian.JacobianGroup(group.species, group.columns, *(part[own] for part in parts))
@@ -195,7 +200,7 @@ def test_groups_that_share_memory_are_not_written_twice():
         for parts in [(group.values, group.row, group.frame, group.atom)]
     ]
     expected = J.to_dense().copy()
-    found = soap.jacobian(atoms, out=replace(J, groups=halves))
+    found = soap.jacobian(atoms, strain=False, out=replace(J, groups=halves))
     assert same_bits(found.to_dense(), expected)
     arena = np.zeros(found.groups[0].values.nbytes + 64, dtype=np.uint8)
     foreign = arena[: found.groups[0].values.nbytes].view(float).reshape(found.groups[0].values.shape)
@@ -257,6 +262,92 @@ def test_points_and_other_types_go_with_out():
     assert all(same_bits(a, b) for a, b in zip(values_of(found), values_of(expected), strict=True))
     single = make(species=["Si"], dtype="float32").jacobian(atoms)
     assert same_bits(soap.jacobian(atoms, out=single).to_dense(), soap.jacobian(atoms).to_dense())
+
+
+EMPTY = r"this Jacobian is empty: its memory was given away by jacobian\(\.\.\., out=\); use the Jacobian that was"
+
+
+@pytest.mark.parametrize("n_cells", [1, 2])
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_jacobian_is_empty_once_its_memory_was_given_away(n_cells, foreign):
+    soap = make(species=["Si"])
+    atoms = crystal(n_cells)
+    J = soap.jacobian(atoms)
+    J = pickle.loads(pickle.dumps(J)) if foreign else J
+    twin, group, strain = copy.copy(J), J.groups[0], J.strain_groups[0]
+    assert same_bits(soap.jacobian(atoms, out=J).to_dense(), soap.jacobian(atoms).to_dense())
+    names = [*(part.name for part in fields(J)), "strain", "nbytes"]
+    uses = [lambda name=name: getattr(J, name) for name in names]
+    uses += [J.to_dense, J.to_sparse, J.memory, J.give_memory]
+    uses += [lambda: pickle.dumps(J), lambda: copy.copy(J), lambda: copy.deepcopy(J), lambda: replace(J, n_rows=1)]
+    uses += [lambda: soap.jacobian(atoms, out=J), lambda: joblib.hash(J)]
+    for use in uses:
+        with pytest.raises(InputError, match=EMPTY):
+            use()
+    assert str(J) == repr(J) == "<Jacobian: empty, its memory was given away by jacobian(..., out=)>"
+    # Neither groups that were taken from it before nor copies that share them go on looking valid.
+    for use in (lambda: group.values, lambda: strain.row, twin.to_dense, lambda: soap.jacobian(atoms, out=twin)):
+        with pytest.raises(InputError, match="Group is empty"):
+            use()
+    assert "empty" in repr(group)
+    assert "empty" in repr(strain)
+    with pytest.raises(AttributeError, match="'Jacobian' object has no attribute 'nothing'"):
+        J.nothing  # noqa: B018
+
+
+def test_arrays_taken_from_a_jacobian_share_the_memory_of_the_next():
+    soap = make(species=["Si"], n_max=6, l_max=4)
+    J = soap.jacobian(crystal(seed=1))
+    values = J.groups[0].values
+    again = soap.jacobian(crystal(seed=2), out=J)
+    assert np.shares_memory(values, again.groups[0].values)
+
+
+def test_a_jacobian_that_was_refused_is_left_as_it_was(monkeypatch):
+    soap = make(species=["Si"])
+    J = soap.jacobian(crystal())
+    expected = J.to_dense()
+    with pytest.raises(UnknownSpeciesError):
+        soap.jacobian(molecule("H2O"), out=J)
+    monkeypatch.setattr(castile._memory, "_ALWAYS_FITS", 0)
+    monkeypatch.setattr(castile._memory._core, "available_memory", lambda: 1000)
+    with pytest.raises(MemoryLimitError):
+        soap.jacobian(crystal(3), out=J)
+    monkeypatch.undo()
+    assert same_bits(J.to_dense(), expected)
+
+
+def test_of_several_threads_one_gets_the_memory():
+    soap = make(species=["Si"])
+    atoms = [crystal(seed=seed) for seed in range(4)]
+    expected = [soap.jacobian(one).to_dense() for one in atoms]
+    start = threading.Barrier(len(atoms))
+
+    def work(k, J):
+        start.wait(timeout=60)
+        try:
+            return k, soap.jacobian(atoms[k], out=J)
+        except InputError as error:
+            return k, error
+
+    with ThreadPoolExecutor(len(atoms)) as pool:
+        for _ in range(30):
+            J = soap.jacobian(atoms[0])
+            results = list(pool.map(work, range(len(atoms)), [J] * len(atoms)))
+            (won,) = [(k, result) for k, result in results if isinstance(result, castile.Jacobian)]
+            assert same_bits(won[1].to_dense(), expected[won[0]])
+            assert all("is empty" in str(result) for k, result in results if k != won[0])
+
+
+@pytest.mark.parametrize("name", ["groups", "strain_groups"])
+def test_a_read_only_jacobian_is_refused_for_out(name):
+    soap = make(species=["Si"])
+    J = soap.jacobian(crystal())
+    getattr(J, name)[0].values.flags.writeable = False
+    expected = J.to_dense()
+    with pytest.raises(InputError, match=r"out must be a Jacobian .* holds read-only arrays; leave it away"):
+        soap.jacobian(crystal(seed=4), out=J)
+    assert same_bits(J.to_dense(), expected)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros(3), [], "J"])

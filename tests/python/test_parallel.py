@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -327,3 +328,10 @@ time.sleep(0.5)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_openmp
+def test_threads_that_work_at_once_are_told_what_each_could_have_alone():
+    castile.set_num_threads(4)
+    with ThreadPoolExecutor(3) as pool:
+        assert [future.result() for future in [pool.submit(castile.num_threads) for _ in range(6)]] == [4] * 6

@@ -7,16 +7,19 @@ second bound.
 """
 
 import copy
+import pickle
+from unittest import mock
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from ase import Atoms
-from checks import dense
+from checks import dense, same_bits
 from directional import without_small_entries
 from named_structures import STRUCTURES, frames_of_five_species
 from options import make_descriptor
 from pairwise import CLASSES, label, make_centers, pairwise_cases, without
+from sklearn.base import clone
 
 import castile
 
@@ -126,3 +129,34 @@ def test_the_bounds_would_be_missed_by_a_wrong_number(monkeypatch):
     monkeypatch.setattr(castile.SOAP, "transform", slightly_wrong)
     with pytest.raises(AssertionError, match="values: 1"):
         assert_single_precision_within_bounds(descriptor, frames)
+
+
+@pytest.mark.parametrize("given", [np.float32, np.dtype("float32"), float, np.float64, np.dtype(float), np.double])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_types_say_the_precision_too_and_stay_as_they_were_given(given, sparse):
+    frames = list(frames_of_five_species().values())
+    name = np.dtype(given).name
+    options = {"cutoff": 3.4, "n_max": 3, "l_max": 2, "sparse": sparse}
+    soap, expected = castile.SOAP(**options, dtype=given), castile.SOAP(**options, dtype=name).fit(frames)
+    assert clone(soap).dtype is given or clone(soap).dtype == given
+    assert soap.fit(frames).get_params()["dtype"] is given
+    X = soap.transform(frames)
+    assert X.dtype == np.dtype(given)
+    assert same_bits(dense(X), dense(expected.transform(frames)))
+    J, g = soap.jacobian(frames), soap.vjp(frames, X)
+    assert {group.values.dtype for group in (*J.groups, *J.strain_groups)} == {np.dtype(given)}
+    assert soap.jvp(frames, np.ones_like(g.positions)).dtype == np.dtype(given)
+    assert g.positions.dtype == g.strain.dtype == np.float64
+    assert same_bits(g.positions, expected.vjp(frames, X).positions)
+    again = pickle.loads(pickle.dumps(soap))
+    assert again.dtype == given
+    assert soap.estimate_memory(frames) == expected.estimate_memory(frames)
+
+
+def test_types_and_names_find_the_same_remembered_descriptor():
+    species = ("H", "O")
+    of_names = [castile.SOAP(2.9, 3, 2, dtype=name)._core(species) for name in ("float32", "float64")]
+    with mock.patch("castile.descriptors._base.core_parameters", side_effect=AssertionError("checked again")):
+        assert castile.SOAP(2.9, 3, 2, dtype=np.float32)._core(species) is of_names[0]
+        assert castile.SOAP(2.9, 3, 2, dtype=np.dtype("float32"))._core(species) is of_names[0]
+        assert castile.SOAP(2.9, 3, 2, dtype=float)._core(species) is of_names[1]

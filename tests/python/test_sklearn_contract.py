@@ -142,7 +142,7 @@ def test_set_params_takes_effect_on_the_next_call(cls, molecule):
     estimator.set_params(n_max=2, sigma=0.3, normalize=True)
     expected = make(cls, n_max=2, sigma=0.3, normalize=True).fit(molecule)
     assert same_bits(estimator.transform(molecule), expected.transform(molecule))
-    with pytest.raises(ValueError, match="Invalid parameter 'rcut'"):
+    with pytest.raises(ValueError, match=r"no parameter 'rcut'; did you mean cutoff\?"):
         estimator.set_params(rcut=3.0)
 
 

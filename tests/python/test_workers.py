@@ -108,9 +108,12 @@ def test_forked_workers_run_serially_of_themselves():
     make().transform(part(0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        with multiprocessing.get_context("fork").Pool(2) as pool:
+        context = multiprocessing.get_context("fork")
+        with context.Pool(2) as pool:
             results = pool.starmap_async(work, [(make(), k) for k in range(PARTS)], chunksize=1).get(timeout=120)
-    assert_right(results, 1)
+        assert_right(results, 1)
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+            assert_right(list(executor.map(work, [make()] * PARTS, range(PARTS))), 1)
 
 
 def test_executors_of_concurrent_futures():

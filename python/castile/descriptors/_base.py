@@ -22,6 +22,7 @@ from castile.descriptors._compression import Compression, checked_compression
 from castile.descriptors._containers import (
     is_series,
     output_container,
+    require_container,
     require_memory_for_rest,
     stack_sparse,
 )
@@ -62,7 +63,7 @@ def sample_dtype(groups: bool) -> np.dtype[Any]:
     return _GROUPED_SAMPLE_DTYPE if groups else _SAMPLE_DTYPE
 
 
-class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class DensityDescriptor(_checks.CheckedParameters, VersionedPickle, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the descriptors; see :class:`castile.SOAP` for the parameters."""
 
     _kind: ClassVar[str]
@@ -84,7 +85,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
     n_primitives: int | None
     compression: str | Mapping[str, Any] | None
     sparse: bool
-    dtype: str
+    dtype: npt.DTypeLike
     accuracy: float
 
     species_: tuple[str, ...]
@@ -176,9 +177,10 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         ----------
         frames : ase.Atoms or a sequence of them
         centers : optional
-            None: all atoms. A chemical symbol: all atoms of that species. Otherwise one entry per frame (the
-            entry itself for a single Atoms): atom indices (negative ones from the end), a boolean mask, a list of
-            chemical symbols, or points in space of shape (n, 3), Å, which have no density of their own.
+            None: all atoms. A chemical symbol: all atoms of that species. Otherwise one entry per frame (for a single
+            Atoms the entry itself, or a list of it): atom indices (negative ones from the end), a boolean mask, a list
+            of chemical symbols, or points in space, Å, which have no density of their own: *floats* of shape (n, 3).
+            Integers are indices, so that ``[[0, 1, 2]]`` are three atoms and ``[[0.0, 1.0, 2.0]]`` is a point.
         groups : optional
             With ``average`` "inner" or "outer", one entry per frame (the entry itself for a single Atoms): an integer
             label of 0 or more for each center. Averages then run over the centers of a label, labels ascending.
@@ -199,7 +201,10 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
             For frames or centers that cannot be used.
         MemoryLimitError
             If the result would not fit into memory.
+        MissingPackageError
+            If ``set_output`` asked for pandas or polars, and that is not installed.
         """
+        require_container(self)
         given = self._input(frames, centers, groups)
         features = self._features(given, progress)
         return features if self.sparse else self._as_table(features, frames, given)
@@ -211,11 +216,11 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         if self.sparse:
             return self._stacked(given, core.n_features, (core.transform_sparse(*chunk.arguments) for chunk in chunks))
         require_memory(
-            given.n_rows * core.n_features * np.dtype(self.dtype).itemsize,
+            given.n_rows * core.n_features * np.dtype(self._precision()).itemsize,
             f"the {given.n_rows} x {core.n_features} feature matrix",
             "transform fewer frames at a time, choose centers, or use average= or sparse=True",
         )
-        features, zeroed = new_array((given.n_rows, core.n_features), self.dtype)
+        features, zeroed = new_array((given.n_rows, core.n_features), self._precision())
         for chunk in chunks:
             core.transform(*chunk.arguments, out=features[chunk.rows], zeroed=zeroed)
         return features
@@ -228,7 +233,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
             parts.append(rows)
             n_done += len(rows[2]) - 1
             require_memory_for_rest(parts, n_done, given.n_rows)
-        return stack_sparse(parts, given.n_rows, n_features, self.dtype)
+        return stack_sparse(parts, given.n_rows, n_features, self._precision())
 
     def iter_transform(
         self,
@@ -432,10 +437,16 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         -------
         Gradients
             ``positions`` (n_atoms, 3), ``strain`` (n_frames, 3, 3) and, if centers are points, ``centers``
-            (n_centers, 3). The Jacobian is never formed.
+            (n_centers, 3), always float64: what the kernels of ``dtype="float32"`` give is summed in float64. The
+            Jacobian is never formed.
         """
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
+        if cotangent is None:
+            raise InputTypeError(
+                "cotangent must be an array, the derivative of a scalar with respect to the features; None is no "
+                "cotangent (np.ones(X.shape) is that of the sum of all features X)"
+            )
         cotangent = cotangent.tocsr() if sp.issparse(cotangent) else _checks.finite_array("cotangent", cotangent)
         if sp.issparse(cotangent):
             _checks.finite_array("cotangent", cotangent.data)
@@ -449,9 +460,10 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         points = None if given.centers.points is None else np.zeros((len(given.centers), 3))
         # Cotangents of averaged rows are made dense on the way.
         averages = given.rows.center_offsets is not None
+        precision = self._precision()
         max_rows = max(_DENSE_BYTES // (8 * core.n_features), 1) if sp.issparse(cotangent) and averages else None
         for chunk in track(given.chunks(max_rows), given.n_rows, "gradients", progress):
-            parts = core.vjp(*chunk.arguments, *_core_rows(cotangent[chunk.rows], self.dtype))
+            parts = core.vjp(*chunk.arguments, *_core_rows(cotangent[chunk.rows], precision))
             positions[chunk.atoms] = parts[0]
             if points is not None:
                 points[chunk.centers] = parts[1]
@@ -488,6 +500,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         Returns
         -------
         ndarray (or scipy.sparse.csr_array if ``sparse``) of shape (n_rows, n_features)
+            Of the descriptor's ``dtype``, as the features.
         """
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
@@ -504,11 +517,11 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         if self.sparse:
             return self._stacked(given, core.n_features, (core.jvp_sparse(*rates_of(chunk)) for chunk in chunks))
         require_memory(
-            given.n_rows * core.n_features * np.dtype(self.dtype).itemsize,
+            given.n_rows * core.n_features * np.dtype(self._precision()).itemsize,
             f"the {given.n_rows} x {core.n_features} matrix of derivatives",
             "take fewer frames at a time, choose centers, or use average= or sparse=True",
         )
-        features_dot = np.empty((given.n_rows, core.n_features), dtype=self.dtype)
+        features_dot = np.empty((given.n_rows, core.n_features), dtype=self._precision())
         for chunk in chunks:
             features_dot[chunk.rows] = core.jvp(*rates_of(chunk))
         return features_dot
@@ -535,16 +548,21 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
             Show a progress bar.
         out : Jacobian, optional
             An earlier result that is not needed any more: its memory is written anew where it is large enough, as in
-            the steps of a trajectory. Memory fresh from the system takes longer to get than to fill.
+            the steps of a trajectory. It is empty afterwards, and raises InputError wherever it is used. Arrays that
+            were taken from it before (such as ``out.groups[0].values``) share the memory, and hold values of the new
+            result: copy what is to stay. It is left as it was if the arguments are refused.
 
         Returns
         -------
         Jacobian
+            Its values are of the descriptor's ``dtype``, as the features; :meth:`vjp` gives float64.
 
         Raises
         ------
         InputTypeError
             If ``out`` is something else.
+        InputError
+            If ``out`` is read-only, or its memory was given away before, perhaps by another thread.
         MemoryLimitError
             If it would not fit into memory; :meth:`estimate_memory` tells beforehand, :meth:`vjp` never
             forms it.
@@ -587,7 +605,7 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         given = self._input(frames, centers, groups)
         core = self._core(given.species)
         strain = _checks.flag("strain", strain)
-        return JacobianBuilder(core, given, self.dtype, strain=strain, sparse=self.sparse, check=check, out=out)
+        return JacobianBuilder(core, given, self._precision(), strain=strain, sparse=self.sparse, check=check, out=out)
 
     # ------------------------------------------------------------------ the radial functions
 
@@ -648,14 +666,14 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         """Return the compiled descriptor, with all parameters checked."""
         # Checking takes longer than small structures do, so what was checked is known by its values, if they are of
         # kinds that cannot change.
+        precision = self._precision()
         name = None
         if learned is None and not learns(self):
-            name = _plain_values(self, tuple(species))
+            name = _plain_values(self, tuple(species), precision)
             known = None if name is None else remembered_descriptor(name)
             if known is not None:
                 return known
         _checks.flag("sparse", self.sparse)
-        dtype = _checks.choice("dtype", self.dtype, ("float64", "float32"))
         if learned is None:
             learned = Learned(*(getattr(self, f"{name}_", None) for name in Learned.__dataclass_fields__))
             if learns(self) and hasattr(self, "species_") and tuple(species) != self.species_:
@@ -663,7 +681,11 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
                     f"species changed from {list(self.species_)} to {list(species)} since fit learned from frames; "
                     "call fit again"
                 )
-        return core_descriptor(dtype, core_parameters(self, tuple(species), learned), name)
+        return core_descriptor(precision, core_parameters(self, tuple(species), learned), name)
+
+    def _precision(self) -> str:
+        """Return "float64" or "float32", in whatever form ``dtype`` says it."""
+        return _checks.precision("dtype", self.dtype)
 
     def _species_or_raise(self) -> tuple[str, ...]:
         if self.species is not None:
@@ -680,17 +702,15 @@ class DensityDescriptor(VersionedPickle, TransformerMixin, BaseEstimator):  # ty
         average = _checks.choice("average", self.average, AVERAGES)
         species = self._species_or_raise()
         owner = type(self).__name__
-        return prepare_input(
-            frames, centers, groups, species, owner=owner, average=average, first_frame=first_frame
-        )
+        return prepare_input(frames, centers, groups, species, owner=owner, average=average, first_frame=first_frame)
 
 
 @lru_cache
 def _parameter_names(cls: Any) -> tuple[str, ...]:
-    return tuple(name for name in cls._get_param_names() if name != "species")
+    return tuple(name for name in cls._get_param_names() if name not in ("species", "dtype"))
 
 
-def _plain_values(descriptor: Any, species: tuple[str, ...]) -> tuple[Any, ...] | None:
+def _plain_values(descriptor: Any, species: tuple[str, ...], precision: str) -> tuple[Any, ...] | None:
     """Return all parameters with their types (1 is not True), or None if one is of a kind that can change.
 
     Also None for classes of others, whose results may depend on more than their parameters.
@@ -700,7 +720,7 @@ def _plain_values(descriptor: Any, species: tuple[str, ...]) -> tuple[Any, ...] 
         return None
     values = [getattr(descriptor, name) for name in _parameter_names(cls)]
     types = tuple(map(type, values))
-    return (cls, species, *values, *types) if _CONSTANT.issuperset(types) else None
+    return (cls, species, precision, *values, *types) if _CONSTANT.issuperset(types) else None
 
 
 def _core_rows(rows: Any, dtype: str) -> tuple[Any, ...]:

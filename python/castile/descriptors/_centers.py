@@ -14,7 +14,7 @@ from castile import _core
 from castile.errors import InputError, InputTypeError
 from castile.structures import FloatArray, IntArray, StructureArrays
 
-__all__ = ["Centers", "select_centers"]
+__all__ = ["Centers", "entry_of_single_frame", "select_centers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +72,10 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
     ----------
     centers : None, str, or one entry per frame
         None: all atoms. A chemical symbol: the atoms of that species, in every frame. Else a sequence with an
-        entry per frame (the entry itself if a single Atoms was given): indices, a boolean mask, a list of symbols, or
-        points as floats of shape (n, 3). A bare symbol among the entries of several frames is refused: ``["C", "H"]``
-        looks as if it meant both species in every frame.
+        entry per frame (or, if a single Atoms was given, see :func:`entry_of_single_frame`): indices, a boolean mask, a
+        list of symbols, or points of shape (n, 3). Only floats are points; integers of two axes are refused, as they
+        may be meant as either. A bare symbol among the entries of several frames is refused: ``["C", "H"]`` looks as if
+        it meant both species in every frame.
     structures : StructureArrays
     single_frame : bool
         True if the user gave one Atoms instead of a sequence.
@@ -87,7 +88,7 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
     if isinstance(centers, str):
         entries: Sequence[Any] = [[centers]] * structures.n_frames
     elif single_frame:
-        entries = [centers]
+        entries = [entry_of_single_frame(centers)]
     else:
         try:
             entries = list(centers)
@@ -97,6 +98,20 @@ def select_centers(centers: Any, structures: StructureArrays, single_frame: bool
             ) from None
     _check_entries(entries, structures.n_frames)
     return _join([_select(entry, structures, frame) for frame, entry in enumerate(entries)], structures)
+
+
+def entry_of_single_frame(centers: Any) -> Any:
+    """Return the entry of a frame that was given by itself: ``centers``, or what a list of one entry holds.
+
+    A list in a list cannot be anything else than that, unless it holds floats: ``[[0, 1, 2]]`` are indices,
+    ``[[0.0, 1.0, 2.0]]`` is a point, ``[[[0.0, 1.0, 2.0]]]`` too.
+    """
+    try:
+        values = np.asarray(centers)
+    except ValueError:  # lists of different lengths
+        return centers
+    n_axes = 3 if values.dtype.kind == "f" and values.size > 0 else 2
+    return values[0] if values.ndim == n_axes and len(values) == 1 else centers
 
 
 def _join(chosen: Sequence[IntArray | FloatArray], structures: StructureArrays) -> Centers:
@@ -137,15 +152,16 @@ def _select(entry: Any, structures: StructureArrays, index: int) -> IntArray | F
         values = np.asarray(entry)
     except ValueError:
         raise _wrong_entry(frame, repr(entry)) from None
-    if values.ndim == 2 and values.shape[1] == 3 and values.dtype.kind in "iuf":
+    if values.ndim == 2 and values.shape[1] == 3 and values.dtype.kind == "f":
         return _points(values, frame)
+    if values.ndim == 2 and values.dtype.kind in "iu":
+        raise _wrong_entry(frame, f"integers of shape {values.shape}; indices have one axis, and points are floats")
     if values.ndim == 1 and values.dtype.kind == "U":
         return np.flatnonzero(np.isin(numbers, [_number(symbol, frame) for symbol in values.tolist()]))
     if values.ndim == 1 and values.dtype == bool:
         if len(values) != len(numbers):
             raise InputError(
-                f"the mask in centers[{frame}] must have {len(numbers)} entries, one per atom, "
-                f"got {len(values)}"
+                f"the mask in centers[{frame}] must have {len(numbers)} entries, one per atom, got {len(values)}"
             )
         return np.flatnonzero(values)
     if values.ndim == 1 and (values.dtype.kind in "iu" or values.size == 0):
@@ -175,9 +191,7 @@ def _number(symbol: str, frame: int) -> int:
 def _indices(indices: npt.NDArray[np.int64], n_atoms: int, frame: int) -> IntArray:
     outside = (indices < -n_atoms) | (indices >= n_atoms)
     if outside.any():
-        raise InputError(
-            f"centers[{frame}] holds index {indices[outside][0]}, but frame {frame} has {n_atoms} atoms"
-        )
+        raise InputError(f"centers[{frame}] holds index {indices[outside][0]}, but frame {frame} has {n_atoms} atoms")
     indices = np.where(indices < 0, indices + n_atoms, indices)
     if len(np.unique(indices)) != len(indices):
         raise InputError(f"centers[{frame}] names an atom twice")

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn import get_config
 
 from castile._memory import require_memory
+from castile._optional import import_optional
 
-__all__ = ["is_series", "output_container", "require_memory_for_rest", "stack_sparse"]
+__all__ = ["is_series", "output_container", "require_container", "require_memory_for_rest", "stack_sparse"]
 
 
 def is_series(frames: Any) -> bool:
@@ -20,10 +22,16 @@ def is_series(frames: Any) -> bool:
 
 def output_container(estimator: Any) -> str:
     """Return the container that set_output asked for: default, pandas or polars."""
-    from sklearn import get_config
-
     own = getattr(estimator, "_sklearn_output_config", {})
-    return str(own.get("transform", get_config()["transform_output"]))
+    return str(own["transform"] if "transform" in own else get_config()["transform_output"])
+
+
+def require_container(estimator: Any) -> None:
+    """Raise MissingPackageError, before anything is computed, if set_output asked for what is not installed."""
+    container = output_container(estimator)
+    if container in ("pandas", "polars"):
+        install = "castile[pandas]" if container == "pandas" else container
+        import_optional(container, f"set_output(transform={container!r})", install, "set_output(transform='default')")
 
 
 def require_memory_for_rest(parts: list[Any], n_done: int, n_rows: int) -> None:

@@ -80,6 +80,7 @@ class JacobianBuilder:
         self._dtype = np.dtype(dtype)
         self._strain = strain
         self._sparse = sparse
+        self._out = out
         self._used = [] if out is None else out.memory()
         self._layouts: list[tuple[int, Chunk, _core.JacobianLayout]] = []
         # Chunks number their groups and sets by themselves; these keys tell which are the same.
@@ -124,8 +125,8 @@ class JacobianBuilder:
         return n_bytes
 
     def build(self, progress: bool) -> Jacobian:
-        """Compute all values, in memory of ``out`` as far as it fits."""
-        used = list(self._used)
+        """Compute all values, in memory of ``out`` as far as it fits; ``out`` is empty then."""
+        used = [] if self._out is None else self._out.give_memory()
         for part, axes in self._arrays():
             part.allocate(axes, self._dtype, used)
         pieces = ((rows, (chunk, layout)) for rows, chunk, layout in self._layouts)

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from castile import _checks
+from castile.descriptors._centers import entry_of_single_frame
 from castile.descriptors._input import DescriptorInput
 from castile.descriptors._rows import AVERAGES
 from castile.errors import InputError, InputTypeError, UnknownSpeciesError
@@ -58,7 +59,7 @@ class FrameStream:
         if centers is None or isinstance(centers, str):
             self._same_centers = centers
         else:
-            self._take_entries("centers", [centers] if single else centers)
+            self._take_entries("centers", [entry_of_single_frame(centers)] if single else centers)
         if groups is not None:
             self._take_entries("groups", [groups] if single else groups)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,49 @@ import scipy.sparse as sp
 
 from castile._memory import format_bytes, require_memory
 from castile._pages import memory_of
+from castile.errors import InputError
 
 __all__ = ["Gradients", "Jacobian", "JacobianGroup", "MemoryEstimate", "StrainGroup"]
 
 IntArray = npt.NDArray[np.int64]
 
 
+class _Emptiable:
+    """Mixin of dataclasses whose memory can be given away: they are empty then, and raise wherever they are used."""
+
+    _is_empty = False
+
+    if not TYPE_CHECKING:  # type checkers take it for a promise that every name exists
+
+        def __getattr__(self, name: str) -> Any:
+            """Say that what was asked for is gone: only names that are not there come here."""
+            cls = type(self)
+            if self._is_empty and name in cls.__dataclass_fields__:
+                raise InputError(
+                    f"this {cls.__name__} is empty: its memory was given away by jacobian(..., out=); use the Jacobian "
+                    "that was returned then, or leave out= away to keep both"
+                )
+            raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes, for copies and pickles."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}  # type: ignore[arg-type]
+
+    def _take(self) -> dict[str, Any]:
+        """Empty this object and return its attributes; of several threads one gets them, the others InputError."""
+        state = vars(self)
+        state["_is_empty"] = True
+        first, *others = (part.name for part in fields(self))  # type: ignore[arg-type]
+        missing = object()
+        taken = {first: state.pop(first, missing)}  # in one step: this tells who was first
+        if taken[first] is missing:
+            getattr(self, first)  # raises
+        return taken | {name: state.pop(name) for name in others}
+
+
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Result of a descriptor's ``vjp``: a scalar's gradient.
+    """Result of a descriptor's ``vjp``: a scalar's gradient, in float64 whatever the descriptor's ``dtype``.
 
     Attributes
     ----------
@@ -46,7 +80,7 @@ class Gradients:
 
 
 @dataclass(frozen=True, eq=False)
-class JacobianGroup:
+class JacobianGroup(_Emptiable):
     """Blocks that share the species of the moving atom and a set of columns.
 
     Attributes
@@ -69,6 +103,8 @@ class JacobianGroup:
     atom: IntArray
 
     def __repr__(self) -> str:
+        if self._is_empty:
+            return "<JacobianGroup: empty, its memory was given away>"
         return (
             f"<JacobianGroup: {len(self.row)} blocks of moving {self.species or 'points'}, "
             f"{len(self.columns)} columns, {format_bytes(self.values.nbytes)}>"
@@ -76,7 +112,7 @@ class JacobianGroup:
 
 
 @dataclass(frozen=True, eq=False)
-class StrainGroup:
+class StrainGroup(_Emptiable):
     """Derivatives with respect to strain of rows that have the same columns.
 
     Attributes
@@ -94,19 +130,22 @@ class StrainGroup:
     row: IntArray
 
     def __repr__(self) -> str:
-        return (
-            f"<StrainGroup: {len(self.row)} rows, {len(self.columns)} columns, {format_bytes(self.values.nbytes)}>"
-        )
+        if self._is_empty:
+            return "<StrainGroup: empty, its memory was given away>"
+        return f"<StrainGroup: {len(self.row)} rows, {len(self.columns)} columns, {format_bytes(self.values.nbytes)}>"
 
 
 @dataclass(frozen=True, eq=False)
-class Jacobian:
+class Jacobian(_Emptiable):
     """Explicit gradient of a descriptor, block sparse.
 
     Every pair (row, moving atom) with a non-zero derivative has exactly one block, in one of the groups. A
     neighbor of a center can change only the columns of its species; the center itself, the atoms of averaged
     rows and those of normalized rows can change all columns. So there are one or two groups per species; with
     ``sparse=True`` as many for each set of species that rows see, whose columns are all that is stored.
+
+    With float32 descriptors all values are float32. One that was given to a descriptor's ``jacobian`` as ``out`` is
+    empty: its attributes and methods raise InputError.
 
     Attributes
     ----------
@@ -130,6 +169,8 @@ class Jacobian:
     center_groups: list[JacobianGroup] = field(default_factory=list)
 
     def __repr__(self) -> str:
+        if self._is_empty:
+            return "<Jacobian: empty, its memory was given away by jacobian(..., out=)>"
         strain = "no strain" if self.strain_groups is None else f"strain {(self.n_rows, 3, 3, self.n_features)}"
         parts = [*self.groups, *self.center_groups]
         groups = "".join(f"\n  {group!r}" for group in parts)
@@ -220,8 +261,31 @@ class Jacobian:
         return sp.csr_array(sp.coo_array((values, (rows, columns)), shape=shape))
 
     def memory(self) -> list[npt.NDArray[np.uint8]]:
-        """Return the memory of all values, for another Jacobian that may overwrite them."""
-        return memory_of(self._values())
+        """Return the memory of all values that another Jacobian may overwrite, see :meth:`give_memory`.
+
+        Raises
+        ------
+        InputError
+            If arrays are read-only, or this Jacobian is empty.
+        """
+        values = list(self._values())
+        if not all(array.flags.writeable for array in values):
+            raise InputError(
+                "out must be a Jacobian whose memory may be overwritten, but it holds read-only arrays; leave it away"
+            )
+        return memory_of(values)
+
+    def give_memory(self) -> list[npt.NDArray[np.uint8]]:
+        """Return the memory of all values, for another Jacobian to overwrite, and leave this one empty.
+
+        Raises
+        ------
+        InputError
+            If it is empty already; of several threads one gets the memory.
+        """
+        mine = self._take()
+        groups = [*mine["groups"], *mine["center_groups"], *(mine["strain_groups"] or ())]
+        return memory_of([group._take()["values"] for group in groups])
 
     @property
     def _dtype(self) -> np.dtype[Any]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
+import numpy.typing as npt
+
 from castile import _checks
 from castile.descriptors._base import DensityDescriptor
 from castile.descriptors._compression import Compression, checked_compression
@@ -66,8 +68,9 @@ _PARAMETERS = """
     sparse : bool
         Return a scipy.sparse.csr_array without the columns of species that a row does not see; ``jvp`` and
         ``jacobian`` leave these out, too.
-    dtype : {"float64", "float32"}
-        Precision of the features and of the kernels that make them.
+    dtype : {"float64", "float32"}, or these as types or numpy.dtype
+        Precision of the features and of the kernels that make them; also of ``jvp`` and ``jacobian``. Gradients of
+        ``vjp`` are float64.
     accuracy : float
         Bound of the radial table's interpolation error, relative to the largest radial value; 1e-13 to 1e-2. (From
         n_max 13 on, rounding in the basis "gto" itself grows, to 1e-11 at 16.)
@@ -136,7 +139,7 @@ class SOAP(DensityDescriptor):
         n_primitives: int | None = None,
         compression: str | Mapping[str, Any] | None = None,
         sparse: bool = False,
-        dtype: str = "float64",
+        dtype: npt.DTypeLike = "float64",
         accuracy: float = 1e-8,
         **unknown: Any,
     ) -> None:
@@ -220,7 +223,7 @@ class SphericalExpansion(DensityDescriptor):
         n_primitives: int | None = None,
         compression: str | Mapping[str, Any] | None = None,
         sparse: bool = False,
-        dtype: str = "float64",
+        dtype: npt.DTypeLike = "float64",
         accuracy: float = 1e-8,
         **unknown: Any,
     ) -> None:
@@ -281,7 +284,7 @@ class RadialSpectrum(DensityDescriptor):
         n_primitives: int | None = None,
         compression: str | Mapping[str, Any] | None = None,
         sparse: bool = False,
-        dtype: str = "float64",
+        dtype: npt.DTypeLike = "float64",
         accuracy: float = 1e-8,
         **unknown: Any,
     ) -> None:

@@ -35,7 +35,7 @@ __all__ = ["KernelRidge"]
 FloatArray = npt.NDArray[np.float64]
 
 
-class KernelRidge(VersionedPickle, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class KernelRidge(_checks.CheckedParameters, VersionedPickle, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     r"""Kernel ridge regression with the SOAP kernel, on structures or on their local environments.
 
     Without groups every row has a target, as in :class:`sklearn.kernel_ridge.KernelRidge`, whose

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from castile import _optional
 from castile.descriptors._base import sample_dtype
-from castile.errors import MissingPackageError
 from castile.storage._arrays import GrowingArray
 
 __all__ = ["Column", "columns", "import_optional", "read_rows"]
@@ -67,14 +67,6 @@ def read_rows(group: Any, name: str, start: int, stop: int) -> npt.NDArray[Any]:
 
 def import_optional(package: str) -> ModuleType:
     """Import a package of the extra ``storage``."""
-    from importlib import import_module
-
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise MissingPackageError(
-            f'this format needs the package {package}; install it with pip install "castile[storage]", '
-            "or write format='npy', which needs nothing"
-        ) from None
+    return _optional.import_optional(
+        package, "this format", "castile[storage]", "write format='npy', which needs nothing"
+    )

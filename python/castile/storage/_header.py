@@ -37,7 +37,7 @@ def make_header(descriptor: Any, format_name: str, groups: bool) -> dict[str, An
         "descriptor": describe_descriptor(descriptor),
         "sparse": bool(descriptor.sparse),
         "groups": groups,
-        "dtype": str(descriptor.dtype),
+        "dtype": descriptor._precision(),
         "n_features": int(descriptor._core(descriptor._species_or_raise()).n_features),
         "run": secrets.token_hex(8),
     }

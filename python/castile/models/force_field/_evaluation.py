@@ -49,9 +49,12 @@ def evaluate(
     energies, forces, strain = [np.zeros(0)], [np.zeros((0, 3))], [np.zeros((0, 3, 3))]
     runs = ((last - first, (first, last)) for first, last in cut(structures.atom_offsets, _ATOMS_AT_ONCE))
     for first, last in track(runs, structures.n_frames, "frames", progress):
-        part = potential.evaluate_frames(structures.slice(first, last).to_core(species_table), strains=False)
-        for values, own in zip((energies, forces, strain), part, strict=False):
-            values.append(own)
+        core = structures.slice(first, last).to_core(species_table)
+        of_energies, of_forces, of_strain, _ = potential.evaluate_frames(core, strains=False)
+        assert of_forces is not None and of_strain is not None  # which were asked for
+        energies.append(of_energies)
+        forces.append(of_forces)
+        strain.append(of_strain)
     of_atoms = np.concatenate(energies)
     if references is not None:
         of_atoms += references[species_table[structures.numbers]]

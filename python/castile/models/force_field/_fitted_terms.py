@@ -155,7 +155,7 @@ def fit_term(term: Term, frames: list[Any], species: tuple[str, ...], lengths: L
     lengths : Lengths
     seed : int
     """
-    descriptor = descriptor_for(term, species, lengths)
+    descriptor = descriptor_for(term, species, lengths, frames)
     if isinstance(term, PairTerm):
         return FittedPairTerm(descriptor, _root_mean_squares(descriptor, frames), term.prior_factor)
     points = []

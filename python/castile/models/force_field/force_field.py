@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from sklearn.base import BaseEstimator
+from ase.calculators.mixing import SumCalculator
+from sklearn.base import BaseEstimator, clone
 
 from castile import _checks, data
 from castile._memory import format_bytes
@@ -32,6 +33,7 @@ from castile.models.force_field._training import (
     survey,
 )
 from castile.models.force_field._triangular import TriangularState
+from castile.models.force_field.compression import compress
 from castile.models.force_field.error_table import ErrorTable, error_table, residuals
 from castile.models.force_field.learning import LearningCurve, learning_curve
 from castile.models.force_field.prediction import Prediction, Uncertainty
@@ -442,6 +444,31 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self.tuning_, parameters = tune(self, self._read(frames), budget, progress)
         return self.set_params(**parameters)  # type: ignore[no-any-return]
 
+    def compress(self, frames: Any, *, tolerance: float = 0.05, progress: bool = False) -> ForceField:
+        """Fit a faster force field with fewer features: optimal radial functions, lower degrees, a quadratic kernel.
+
+        Parameters
+        ----------
+        frames : anything that :func:`castile.data.read` takes
+            The training data; a fifth is held out to compare, the result is fitted to all of it.
+        tolerance : float
+            By how much mean absolute errors may grow, as a share, on average over energies, forces and stresses.
+        progress : bool
+            Print each candidate.
+
+        Returns
+        -------
+        ForceField
+            Another one, with the attribute ``compression_``, a table of what each candidate costs and gives.
+        """
+        self._require_fitted()
+        dataset = self._read(frames)
+        table = compress(self, dataset, tolerance, progress)
+        faster = clone(self).set_params(terms=table.chosen.terms, descriptor=None, zeta=None, n_sparse=None)
+        faster.fit(dataset, progress=progress)
+        faster.compression_ = table
+        return faster  # type: ignore[no-any-return]
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted force field to one file; an older one is replaced when all of it is on the disk.
 
@@ -473,12 +500,16 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         """
         return load(cls(reference=reference), path)
 
-    def calculator(self, **options: Any) -> Calculator:
-        """Return an ASE calculator; options are those of :class:`castile.calculator.Calculator`."""
+    def calculator(self, **options: Any) -> Calculator | SumCalculator:
+        """Return an ASE calculator; options are those of :class:`castile.calculator.Calculator`.
+
+        With a reference calculator the two are summed, by ASE's ``SumCalculator``.
+        """
         from castile.calculator import Calculator
 
         self._require_fitted()
-        return Calculator(self, **options)
+        own = Calculator(self, **options)
+        return own if self.reference is None else SumCalculator([own, self.reference])
 
     # ------------------------------------------------------------------ steps
 

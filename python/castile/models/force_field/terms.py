@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
+from ase import Atoms
 from sklearn.base import clone
 
 from castile import _checks
 from castile.descriptors import SOAP, RadialSpectrum
+from castile.descriptors._learning import learns
 from castile.errors import InputError, InputTypeError
 from castile.kernels._rows import check_zeta
 from castile.models.force_field._lengths import Lengths
@@ -103,10 +105,13 @@ class PairTerm:
 Term = SoapTerm | PairTerm
 
 
-def descriptor_for(term: Term, species: tuple[str, ...], lengths: Lengths) -> Any:
-    """Return the descriptor of a term for given species."""
+def descriptor_for(term: Term, species: tuple[str, ...], lengths: Lengths, frames: list[Atoms]) -> Any:
+    """Return the descriptor of a term for given species; what it learns, it learns from the frames."""
     if isinstance(term, SoapTerm) and term.descriptor is not None:
-        return _with_species(term.descriptor, species)
+        descriptor = _with_species(term.descriptor, species)
+        if learns(descriptor) and not hasattr(descriptor, "species_"):
+            return clone(descriptor).fit(frames)
+        return descriptor
     cutoff = term.cutoff if term.cutoff is not None else max(_SPACINGS * lengths.spacing, _SHORTEST_CUTOFF)
     if isinstance(term, PairTerm):
         neighbor = _neighbor(lengths)
