@@ -347,7 +347,8 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path):
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_example_in_the_readme_runs(capsys):
+def test_the_examples_in_the_readme_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # they write files
     for block in re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         exec(block, {})
     assert float(re.search(r"leave-one-out error: (\d+) meV/atom", capsys.readouterr().out)[1]) < 50

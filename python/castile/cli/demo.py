@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import typer
 from ase import Atoms, units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
-from ase.md.verlet import VelocityVerlet
 
 from castile import _core, data, datasets
 from castile._memory import format_bytes
@@ -220,6 +218,9 @@ def _deviation(values: Any, reference: Any) -> float:
 
 def _run(model: ForceField, crystal: Atoms, seed: int) -> tuple[FloatArray, int]:
     """Run dynamics at constant energy; return the records and the number of atoms."""
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+    from ase.md.verlet import VelocityVerlet
+
     atoms = crystal.copy().repeat(2)
     n_atoms = len(atoms)
     report.section(f"Molecular dynamics at constant energy: {n_atoms} atoms of {atoms.info['group']}")

@@ -188,12 +188,26 @@ def test_md_prints_a_table(folder, model, run, words):
     assert "P (GPa)" not in text
 
 
-def test_a_simulation_that_goes_wrong_is_stopped_and_leaves_no_trajectory(tmp_path, folder, model, run):
+def test_a_simulation_that_goes_wrong_is_stopped_and_leaves_what_it_has(tmp_path, folder, model, run):
     options = ["-n", 200, "--every", 5, "--timestep", 500, "-e", "nve", "-T", 5000, "-o", tmp_path / "out.xyz"]
     status, text = run("run", "md", model, folder / "rattled.xyz", *options)
     assert status == 1
-    assert "error: " in text
-    assert os.listdir(tmp_path) == []
+    assert text.splitlines()[-1].startswith("error: ")
+    assert len(ase.io.read(tmp_path / "out.xyz", ":")) >= 1
+
+
+def test_an_interrupted_run_leaves_its_frames(tmp_path, folder, model, run, monkeypatch):
+    looks = iter(range(3))
+
+    def interrupt(*_):
+        if next(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("castile.cli.run._common.Watch.distances", interrupt)
+    status, text = run("run", "md", model, folder / "rattled.xyz", "-n", 50, "-o", tmp_path / "out.xyz")
+    assert status == 130
+    assert "interrupted" in text
+    assert len(ase.io.read(tmp_path / "out.xyz", ":")) == 2
 
 
 # ---------------------------------------------------------------------- the watch
@@ -255,7 +269,7 @@ def test_relax_prints_what_changed(folder, model, run, words):
     assert status == 0, text
     for word in ("Relaxed", "eV/atom", "cell lengths", "stress", "GPa", "uncertainty"):
         assert word in words(text)
-    assert run("run", "relax", model, folder / "molecule.xyz")[0] == 0
+    assert run("run", "relax", model, folder / "molecule.xyz", "--fmax", 0.02)[0] == 0
 
 
 def test_what_is_not_relaxed_has_status_one_and_is_written_all_the_same(tmp_path, folder, model, run):
@@ -354,7 +368,7 @@ def test_harmonic_properties_of_one_frequency():
 
 
 def test_elastic_constants_are_second_derivatives_of_the_energy():
-    atoms = bulk("Cu", "hcp", a=2.55, c=4.2) * (1, 1, 2)
+    atoms = bulk("Cu", "hcp", a=2.55, c=4.2)
     atoms.rattle(0.05, seed=0)  # no symmetry left
     atoms.calc = EMT()
     from ase.filters import FrechetCellFilter
@@ -373,7 +387,7 @@ def test_elastic_constants_are_second_derivatives_of_the_energy():
         moved.calc = EMT()
         return moved.get_potential_energy()
 
-    for i, j in ((0, 0), (2, 2), (3, 3), (5, 5), (0, 2), (1, 4)):
+    for i, j in ((0, 0), (3, 3), (0, 2), (1, 4)):
         a, b = pairs[i], pairs[j]
         second = sum(s * t * energy((a, s * h), (b, t * h)) for s in (1, -1) for t in (1, -1)) / (4 * h * h)
         assert GPA * found[i, j] == pytest.approx(GPA * second / atoms.get_volume(), abs=0.3)

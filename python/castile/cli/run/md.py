@@ -30,7 +30,6 @@ from castile.cli.run._common import (
     snapshot,
 )
 from castile.errors import InputError
-from castile.io import atomic_write
 from castile.progress import track
 
 __all__ = ["drift", "integrate", "md"]
@@ -76,6 +75,8 @@ def md(  # noqa: PLR0917 -- the arguments are options of the command line
     """Run molecular dynamics.
 
     For example: castile run md si.castile si.cif --supercell 2 -e nve -T 600 -n 5000 -o nve.xyz
+
+    The trajectory has velocities, so that --velocities keep goes on from it; an interrupted run leaves what it has.
     """
     _check(ensemble, velocities, timestep, friction)
     check_frames_file(out, overwrite)
@@ -91,7 +92,8 @@ def md(  # noqa: PLR0917 -- the arguments are options of the command line
         watch = Watch(model)
         start = time.perf_counter()
         with ExitStack() as stack:
-            file = None if out is None else stack.enter_context(atomic_write(out, overwrite))
+            # Not at the end as a whole: what an interrupted run has seen is worth keeping.
+            file = None if out is None else stack.enter_context(out.open("wb"))
             records = integrate(
                 dynamics, atoms, watch, steps=steps, every=every, uncertainty_every=uncertainty_every, file=file
             )
@@ -230,6 +232,7 @@ def _look(atoms: Atoms, watch: Watch, where: str, unsure: bool, file: Any) -> No
         watch.energy(atoms, where)
     if file is not None:
         file.write(frames_text([snapshot(atoms)]))
+        file.flush()
 
 
 def drift(times: FloatArray, total: FloatArray, n_atoms: int) -> float:

@@ -158,4 +158,4 @@ def _show(results: dict[str, Any], n_atoms: int) -> None:
 
 
 def _numbers(values: Any, digits: int = 4) -> str:
-    return "  ".join(f"{value + 0.0:.{digits}f}" for value in values)
+    return "  ".join(f"{round(float(value), digits) + 0.0:.{digits}f}" for value in values)
