@@ -21,7 +21,8 @@ namespace {
 /// Sparse points of all species; the arrays belong to the caller.
 std::vector<SparsePoints> sparse_points(const DensityDescriptor<double>& descriptor,
                                         const std::vector<Array<double>>& rows,
-                                        const std::vector<Array<double>>* weights) {
+                                        const std::vector<Array<double>>* weights,
+                                        const std::vector<Array<double>>* members = nullptr) {
   std::vector<SparsePoints> points;
   for (std::size_t s = 0; s < rows.size(); ++s) {
     check_shape(rows[s], "points", {-1, descriptor.n_features()});
@@ -32,6 +33,12 @@ std::vector<SparsePoints> sparse_points(const DensityDescriptor<double>& descrip
       if (weights->size() != rows.size()) throw std::invalid_argument("points and weights must be of all species");
       check_shape((*weights)[s], "weights", {of_species.n_points});
       of_species.weights = (*weights)[s].data();
+    }
+    if (members != nullptr) {
+      if (members->size() != rows.size()) throw std::invalid_argument("points and members must be of all species");
+      check_shape((*members)[s], "members", {-1, of_species.n_points});
+      of_species.members = (*members)[s].data();
+      of_species.n_members = static_cast<int>((*members)[s].shape(0));
     }
     points.push_back(of_species);
   }
@@ -57,7 +64,7 @@ struct ResultArrays {
 
   PotentialResults view() {
     const auto data = [](auto& array) { return array ? array->mutable_data() : nullptr; };
-    return {energies.mutable_data(), data(forces), data(strain), data(strains)};
+    return {energies.mutable_data(), data(forces), data(strain), data(strains), nullptr};
   }
 
   py::tuple as_tuple() const { return py::make_tuple(energies, forces, strain, strains); }
@@ -76,6 +83,20 @@ py::tuple evaluate_frames(const Potential& potential, const StructuresHandle& st
     potential.evaluate(structures.view(), results);
   }
   return arrays.as_tuple();
+}
+
+/// Energies, forces and strain of frames, and how the energies of members differ, (n_atoms, n_members).
+py::tuple evaluate_members(const Potential& potential, const StructuresHandle& structures) {
+  check_species(structures.view().species, structures.n_atoms(), potential.n_species());
+  ResultArrays arrays(structures.n_atoms(), structures.n_atoms(), structures.view().n_frames, true, true, false);
+  Array<double> members({structures.n_atoms(), std::int64_t{potential.n_members()}});
+  PotentialResults results = arrays.view();
+  results.members = members.mutable_data();
+  {
+    const GilRelease release;
+    potential.evaluate(structures.view(), results);
+  }
+  return py::make_tuple(arrays.energies, arrays.forces, arrays.strain, members);
 }
 
 py::tuple evaluate(const Potential& potential, const Array<double>& positions, const Array<std::int32_t>& species,
@@ -160,13 +181,15 @@ void bind_potential(py::module_& module) {
 
   py::class_<DescriptorTerm, EnergyTerm, std::shared_ptr<DescriptorTerm>>(module, "DescriptorTerm")
       .def(py::init([](const py::object& handle, double zeta, bool normalize, const std::vector<Array<double>>& points,
-                       const std::vector<Array<double>>& weights) {
+                       const std::vector<Array<double>>& weights,
+                       const std::optional<std::vector<Array<double>>>& members) {
              const auto descriptor = shared_descriptor(handle);
-             const auto views = sparse_points(*descriptor, points, &weights);
+             const auto views = sparse_points(*descriptor, points, &weights, members ? &*members : nullptr);
              const GilRelease release;
              return std::make_shared<DescriptorTerm>(descriptor, FeatureKernel{zeta, normalize}, views);
            }),
-           py::arg("descriptor"), py::arg("zeta"), py::arg("normalize"), py::arg("points"), py::arg("weights"));
+           py::arg("descriptor"), py::arg("zeta"), py::arg("normalize"), py::arg("points"), py::arg("weights"),
+           py::arg("members") = py::none());
 
   py::class_<Repulsion, EnergyTerm, std::shared_ptr<Repulsion>>(module, "Repulsion")
       .def(py::init<std::vector<double>, std::vector<double>, std::vector<double>>(), py::arg("numbers"),
@@ -190,6 +213,8 @@ void bind_potential(py::module_& module) {
            }),
            py::arg("terms"))
       .def_property_readonly("cutoff", &Potential::cutoff)
+      .def_property_readonly("n_members", &Potential::n_members)
+      .def("evaluate_members", &evaluate_members, py::arg("structures"))
       .def("evaluate_frames", &evaluate_frames, py::arg("structures"), py::arg("forces") = true,
            py::arg("strain") = true, py::arg("strains") = false)
       .def("evaluate", &evaluate, py::arg("positions").noconvert(), py::arg("species").noconvert(),

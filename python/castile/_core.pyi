@@ -190,6 +190,7 @@ class DescriptorTerm(EnergyTerm):
         normalize: bool,
         points: Sequence[_Float64],
         weights: Sequence[_Float64],
+        members: Sequence[_Float64] | None = None,
     ) -> None: ...
 
 class Repulsion(EnergyTerm):
@@ -205,6 +206,11 @@ class Potential:
     def __init__(self, terms: Sequence[EnergyTerm]) -> None: ...
     @property
     def cutoff(self) -> float: ...
+    @property
+    def n_members(self) -> int: ...
+    def evaluate_members(self, structures: Structures) -> tuple[_Float64, _Float64, _Float64, _Float64]:
+        """Return energies of atoms, forces, dE/dstrain of frames, and how energies of a committee's members differ."""
+
     def evaluate_frames(
         self, structures: Structures, forces: bool = True, strain: bool = True, strains: bool = False
     ) -> tuple[_Float64, _Float64 | None, _Float64 | None, _Float64 | None]:

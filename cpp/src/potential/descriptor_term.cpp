@@ -24,7 +24,7 @@ class DescriptorTerm::Buffers final : public EnergyTerm::Workspace {
   FeatureHead<double>::Scratch head;
   RowModel::Workspace model;
   AlignedVector<double> rows, gradients;
-  std::vector<double> inverse_norms, energies, grad_D;
+  std::vector<double> inverse_norms, energies, members_energies, grad_D;
   std::vector<std::int64_t> members;  ///< centers of one species
   // Pairs within the term's own cutoff, where others reach farther.
   PairBuffer pairs;
@@ -47,10 +47,16 @@ DescriptorTerm::DescriptorTerm(std::shared_ptr<const DensityDescriptor<double>> 
   const std::vector<double> reaches = descriptor_->expansion().reaches();
   cutoff_ = *std::max_element(reaches.begin(), reaches.end());
   for (const SparsePoints& of_species : points) {
-    models_.push_back(of_species.n_points == 0
-                          ? nullptr
-                          : make_row_model(kernel.zeta, of_species.n_points, descriptor_->n_features(), of_species.rows,
-                                           of_species.weights));
+    if (of_species.n_points == 0) {
+      models_.push_back(nullptr);
+      continue;
+    }
+    models_.push_back(make_row_model(kernel.zeta, descriptor_->n_features(), of_species));
+    if (n_members_ > 0 && of_species.n_members != n_members_) {
+      throw std::invalid_argument("members must be as many for all species, got " + std::to_string(n_members_) +
+                                  " and " + std::to_string(of_species.n_members));
+    }
+    n_members_ = of_species.n_members;
   }
 }
 
@@ -83,7 +89,8 @@ void take_pairs_within(double cutoff, const CenterPairs& in, PairBuffer& pairs, 
 
 }  // namespace
 
-void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, double* energies, double* grad_D) const {
+void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const CenterResults& results) const {
+  double* grad_D = results.grad_D;
   auto& w = static_cast<Buffers&>(workspace);
   const bool filters = in.cutoff > cutoff_;
   if (filters) take_pairs_within(cutoff_, in, w.pairs, w.offsets, w.source);
@@ -105,10 +112,17 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, double* en
       if (normalize_) w.inverse_norms[static_cast<std::size_t>(r)] = normalize_features(n_features, row);
     }
     double* gradients = grad_D != nullptr ? w.gradients.data() : nullptr;
-    models_[static_cast<std::size_t>(species)]->evaluate(n, w.rows.data(), w.energies.data(), gradients, w.model);
+    const bool with_members = results.members != nullptr && n_members_ > 0;
+    w.members_energies.resize(with_members ? static_cast<std::size_t>(rows_at_once * n_members_) : 0);
+    double* members = with_members ? w.members_energies.data() : nullptr;
+    models_[static_cast<std::size_t>(species)]->evaluate(n, w.rows.data(), w.energies.data(), gradients, members,
+                                                         w.model);
     for (std::int64_t r = 0; r < n; ++r) {
       const std::int64_t center = w.members[static_cast<std::size_t>(r)];
-      energies[center] += w.energies[static_cast<std::size_t>(r)];
+      results.energies[center] += w.energies[static_cast<std::size_t>(r)];
+      for (int k = 0; k < n_members_ && members != nullptr; ++k) {
+        results.members[center * results.n_members + k] += members[r * n_members_ + k];
+      }
       if (grad_D == nullptr || offsets[center] == offsets[center + 1]) continue;
       double* gradient = gradients + r * n_features;
       if (normalize_) {

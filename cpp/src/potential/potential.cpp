@@ -22,7 +22,7 @@ constexpr std::int64_t round_blocks = 128;
 struct Block {
   std::vector<std::int64_t> offsets;  ///< of each center's pairs
   PairBuffer pairs;
-  std::vector<double> energies, grad_D;
+  std::vector<double> energies, grad_D, members;
   std::vector<std::int32_t> species;
 };
 
@@ -84,6 +84,11 @@ Potential::Potential(std::vector<std::shared_ptr<const EnergyTerm>> terms) : ter
                                   std::to_string(n_species()) + " and " + std::to_string(term->n_species()));
     }
     cutoff_ = std::max(cutoff_, term->cutoff());
+    if (n_members_ > 0 && term->n_members() > 0 && term->n_members() != n_members_) {
+      throw std::invalid_argument("all terms of a potential must have committees of one size, got " +
+                                  std::to_string(n_members_) + " and " + std::to_string(term->n_members()));
+    }
+    n_members_ = std::max(n_members_, term->n_members());
   }
 }
 
@@ -120,14 +125,21 @@ void Potential::evaluate_all(Source source, const PotentialResults& results) con
         block.grad_D.assign(with_gradients ? 3 * block.pairs.j.size() : 0, 0.0);
         const CenterPairs centers{last - first, block.species.data(), block.offsets.data(),
                                   &block.pairs, source.species(),     cutoff_};
+        const bool with_members = results.members != nullptr;
+        block.members.assign(with_members ? block.energies.size() * static_cast<std::size_t>(n_members_) : 0, 0.0);
+        const CenterResults out{block.energies.data(), with_gradients ? block.grad_D.data() : nullptr,
+                                with_members ? block.members.data() : nullptr, n_members_};
         for (std::size_t k = 0; k < terms_.size(); ++k) {
-          terms_[k]->add(centers, *workspaces[k], block.energies.data(),
-                         with_gradients ? block.grad_D.data() : nullptr);
+          terms_[k]->add(centers, *workspaces[k], out);
         }
       };
     });
     for (std::int64_t index = 0; index < n_blocks; ++index) {
-      summation.add(start + index * block_size, blocks[static_cast<std::size_t>(index)]);
+      const Block& block = blocks[static_cast<std::size_t>(index)];
+      summation.add(start + index * block_size, block);
+      if (results.members == nullptr) continue;
+      std::copy(block.members.begin(), block.members.end(),
+                results.members + (start + index * block_size) * n_members_);
     }
   }
 }

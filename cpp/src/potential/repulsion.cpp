@@ -67,7 +67,7 @@ Repulsion::Value Repulsion::pair(std::int32_t first, std::int32_t second, double
   return {energy + slope * (distance - r), slope};
 }
 
-void Repulsion::add(const CenterPairs& centers, Workspace&, double* energies, double* grad_D) const {
+void Repulsion::add(const CenterPairs& centers, Workspace&, const CenterResults& results) const {
   for (std::int64_t center = 0; center < centers.n_centers; ++center) {
     double sum = 0.0;
     for (std::int64_t pair_index = centers.offsets[center]; pair_index < centers.offsets[center + 1]; ++pair_index) {
@@ -77,12 +77,12 @@ void Repulsion::add(const CenterPairs& centers, Workspace&, double* energies, do
       const auto j = static_cast<std::size_t>(centers.pairs->j[k]);
       const Value value = pair(centers.center_species[center], centers.species[j], d);
       sum += 0.5 * value.energy;
-      if (grad_D == nullptr || d == 0.0) continue;
+      if (results.grad_D == nullptr || d == 0.0) continue;
       for (std::size_t axis = 0; axis < 3; ++axis) {
-        grad_D[3 * k + axis] += 0.5 * value.derivative * centers.pairs->D[k][axis] / d;
+        results.grad_D[3 * k + axis] += 0.5 * value.derivative * centers.pairs->D[k][axis] / d;
       }
     }
-    energies[center] += sum;
+    results.energies[center] += sum;
   }
 }
 

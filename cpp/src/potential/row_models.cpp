@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "kernels/powers.hpp"
 #include "simd/kernels.hpp"
@@ -53,24 +54,30 @@ double dot(std::int64_t n, const double* a, const double* b) {
 
 class KernelModel final : public RowModel {
  public:
-  KernelModel(double zeta, std::int64_t n_points, std::int64_t n_features, const double* points, const double* weights)
+  KernelModel(double zeta, std::int64_t n_features, const SparsePoints& points)
       : zeta_(zeta),
-        points_(n_points, n_features, points),
-        columns_(n_features, n_points, transposed(n_points, n_features, points).data()),
-        weights_(weights, weights + n_points) {}
+        points_(points.n_points, n_features, points.rows),
+        columns_(n_features, points.n_points, transposed(points.n_points, n_features, points.rows).data()),
+        weights_(points.weights, points.weights + points.n_points),
+        members_(points.n_members, points.n_points, points.members) {}
 
-  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, Workspace& w) const override {
+  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, double* members,
+                Workspace& w) const override {
     const std::int64_t m = points_.n_rows();
     w.kernel.resize(static_cast<std::size_t>(n * m));
     w.slopes.resize(w.kernel.size());
     w.power.resize(static_cast<std::size_t>(m));
     points_.multiply(n, rows, w.kernel.data(), w.gemm);
     for (std::int64_t r = 0; r < n; ++r) {
-      const double* k = w.kernel.data() + r * m;
+      double* k = w.kernel.data() + r * m;
       raise(m, zeta_ - 1.0, k, w.power.data());
       energies[r] = kernels().weighted_powers(m, zeta_, weights_.data(), k, w.power.data(), w.slopes.data() + r * m);
+      for (std::int64_t point = 0; point < m && members != nullptr; ++point) {
+        k[point] *= w.power[static_cast<std::size_t>(point)];
+      }
     }
     if (gradients != nullptr) columns_.multiply(n, w.slopes.data(), gradients, w.gemm);
+    if (members != nullptr) members_.multiply(n, w.kernel.data(), members, w.gemm);
   }
 
  private:
@@ -78,17 +85,22 @@ class KernelModel final : public RowModel {
   PackedRows points_;   ///< (n_points, n_features)
   PackedRows columns_;  ///< the transpose
   std::vector<double> weights_;
+  PackedRows members_;  ///< (n_members, n_points)
 };
 
 /// rowᵀ A row, A symmetric
 class QuadraticModel final : public RowModel {
  public:
-  QuadraticModel(std::int64_t n_features, const double* A) : form_(n_features, n_features, A) {}
+  /// `members` evaluates the members of a committee, which have no form of their own; or null.
+  QuadraticModel(std::int64_t n_features, const double* A, std::unique_ptr<const RowModel> members)
+      : form_(n_features, n_features, A), members_(std::move(members)) {}
 
-  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, Workspace& w) const override {
+  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, double* members,
+                Workspace& w) const override {
     const std::int64_t size = form_.n_rows();
-    w.kernel.resize(static_cast<std::size_t>(n * size));
-    double* products = gradients != nullptr ? gradients : w.kernel.data();
+    if (members != nullptr) members_->evaluate(n, rows, energies, nullptr, members, w);
+    w.values.resize(static_cast<std::size_t>(n * size));
+    double* products = gradients != nullptr ? gradients : w.values.data();
     form_.multiply(n, rows, products, w.gemm);
     for (std::int64_t r = 0; r < n; ++r) energies[r] = dot(size, rows + r * size, products + r * size);
     if (gradients == nullptr) return;
@@ -97,22 +109,28 @@ class QuadraticModel final : public RowModel {
 
  private:
   PackedRows form_;
+  std::unique_ptr<const RowModel> members_;
 };
 
 class LinearModel final : public RowModel {
  public:
-  explicit LinearModel(std::vector<double> weights) : weights_(std::move(weights)) {}
+  /// `members` (n_members, n_features)
+  LinearModel(std::vector<double> weights, std::int64_t n_members, const double* members)
+      : weights_(std::move(weights)), members_(n_members, static_cast<std::int64_t>(weights_.size()), members) {}
 
-  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, Workspace&) const override {
+  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, double* members,
+                Workspace& w) const override {
     const auto size = static_cast<std::int64_t>(weights_.size());
     for (std::int64_t r = 0; r < n; ++r) {
       energies[r] = dot(size, rows + r * size, weights_.data());
       if (gradients != nullptr) std::copy(weights_.begin(), weights_.end(), gradients + r * size);
     }
+    if (members != nullptr) members_.multiply(n, rows, members, w.gemm);
   }
 
  private:
   std::vector<double> weights_;
+  PackedRows members_;
 };
 
 /// Σ_m weights[m] points[m]
@@ -155,13 +173,24 @@ AlignedVector<double> weighted_form(std::int64_t n_points, std::int64_t n_featur
 
 }  // namespace
 
-std::unique_ptr<RowModel> make_row_model(double zeta, std::int64_t n_points, std::int64_t n_features,
-                                         const double* points, const double* weights) {
-  if (zeta == 1.0) return std::make_unique<LinearModel>(weighted_sum(n_points, n_features, points, weights));
-  if (zeta == 2.0 && n_features < 2 * n_points) {
-    return std::make_unique<QuadraticModel>(n_features, weighted_form(n_points, n_features, points, weights).data());
+std::unique_ptr<RowModel> make_row_model(double zeta, std::int64_t n_features, const SparsePoints& points) {
+  const std::int64_t n_points = points.n_points;
+  if (zeta == 1.0) {
+    std::vector<double> members;
+    for (std::int64_t k = 0; k < points.n_members; ++k) {
+      const auto one = weighted_sum(n_points, n_features, points.rows, points.members + k * n_points);
+      members.insert(members.end(), one.begin(), one.end());
+    }
+    return std::make_unique<LinearModel>(weighted_sum(n_points, n_features, points.rows, points.weights),
+                                         points.n_members, members.data());
   }
-  return std::make_unique<KernelModel>(zeta, n_points, n_features, points, weights);
+  if (zeta == 2.0 && n_features < 2 * n_points) {
+    std::unique_ptr<const RowModel> members;
+    if (points.n_members > 0) members = std::make_unique<KernelModel>(zeta, n_features, points);
+    return std::make_unique<QuadraticModel>(
+        n_features, weighted_form(n_points, n_features, points.rows, points.weights).data(), std::move(members));
+  }
+  return std::make_unique<KernelModel>(zeta, n_features, points);
 }
 
 }  // namespace castile

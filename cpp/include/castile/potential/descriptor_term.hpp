@@ -20,6 +20,8 @@ struct SparsePoints {
   std::int64_t n_points = 0;
   const double* rows = nullptr;     ///< (n_points, n_features), normalised if the kernel asks for it
   const double* weights = nullptr;  ///< (n_points), eV
+  const double* members = nullptr;  ///< (n_members, n_points): how the weights of a committee's members differ; or null
+  int n_members = 0;
 };
 
 class RowModel;
@@ -36,8 +38,9 @@ class DescriptorTerm final : public EnergyTerm {
 
   double cutoff() const override { return cutoff_; }
   int n_species() const override { return descriptor_->parameters().n_species; }
+  int n_members() const override { return n_members_; }
   std::unique_ptr<Workspace> make_workspace() const override;
-  void add(const CenterPairs& centers, Workspace& workspace, double* energies, double* grad_D) const override;
+  void add(const CenterPairs& centers, Workspace& workspace, const CenterResults& results) const override;
 
  private:
   class Buffers;
@@ -45,6 +48,7 @@ class DescriptorTerm final : public EnergyTerm {
   std::shared_ptr<const DensityDescriptor<double>> descriptor_;
   bool normalize_;
   double cutoff_;
+  int n_members_ = 0;
   std::vector<std::unique_ptr<const RowModel>> models_;  ///< (n_species); null where there are no points
 };
 

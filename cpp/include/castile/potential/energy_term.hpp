@@ -17,6 +17,14 @@ struct CenterPairs {
   double cutoff = 0.0;                    ///< Å
 };
 
+/// Where a term adds what it gives for some centers; null for what is not wanted.
+struct CenterResults {
+  double* energies = nullptr;  ///< (n_centers) eV
+  double* grad_D = nullptr;    ///< (n_pairs, 3) dE/dD
+  double* members = nullptr;   ///< (n_centers, n_members) how the energies of a committee's members differ, eV
+  int n_members = 0;
+};
+
 /// A part of the potential energy, which is a sum over centers of functions of their pair vectors. Immutable and shared
 /// between threads; what a center gets has the same bits whatever other centers come with it.
 class EnergyTerm {
@@ -37,8 +45,11 @@ class EnergyTerm {
   virtual int n_species() const = 0;
   virtual std::unique_ptr<Workspace> make_workspace() const = 0;
 
-  /// Adds the energies (n_centers) in eV and, unless it is null, dE/dD (n_pairs, 3).
-  virtual void add(const CenterPairs& centers, Workspace& workspace, double* energies, double* grad_D) const = 0;
+  /// Members of a committee that this term has weights for; 0 if all agree.
+  virtual int n_members() const { return 0; }
+
+  /// Adds what is wanted; `energies` always is.
+  virtual void add(const CenterPairs& centers, Workspace& workspace, const CenterResults& results) const = 0;
 };
 
 }  // namespace castile

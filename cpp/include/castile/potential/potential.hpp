@@ -27,16 +27,18 @@ struct PotentialResults {
   double* forces = nullptr;    ///< (n_atoms, 3) eV/Å
   double* strain = nullptr;    ///< (n_frames, 3, 3) dE/dstrain, symmetric, eV: the stress times the volume
   double* strains = nullptr;   ///< (n_centers, 3, 3) what each center's energy adds to it
+  double* members = nullptr;   ///< (n_centers, n_members) how energies of a committee's members differ, eV
 };
 
 /// A sum of terms. The same input gives the same bits for any number of threads, and per frame in any batch.
 class Potential {
  public:
-  /// Throws std::invalid_argument for no terms and for terms of unlike species.
+  /// Throws std::invalid_argument for no terms, terms of unlike species, and committees of unlike size.
   explicit Potential(std::vector<std::shared_ptr<const EnergyTerm>> terms);
 
   double cutoff() const { return cutoff_; }
   int n_species() const { return terms_.front()->n_species(); }
+  int n_members() const { return n_members_; }
 
   /// Of all atoms of frames; every atom is a center.
   void evaluate(const Structures& structures, const PotentialResults& results) const;
@@ -51,6 +53,7 @@ class Potential {
 
   std::vector<std::shared_ptr<const EnergyTerm>> terms_;
   double cutoff_ = 0.0;
+  int n_members_ = 0;
 };
 
 }  // namespace castile

@@ -21,7 +21,7 @@ class Repulsion final : public EnergyTerm {
   double cutoff() const override { return cutoff_; }
   int n_species() const override { return static_cast<int>(numbers_.size()); }
   std::unique_ptr<Workspace> make_workspace() const override { return std::make_unique<Workspace>(); }
-  void add(const CenterPairs& centers, Workspace& workspace, double* energies, double* grad_D) const override;
+  void add(const CenterPairs& centers, Workspace& workspace, const CenterResults& results) const override;
 
   struct Value {
     double energy;      ///< eV

@@ -25,6 +25,7 @@ class Evaluation(NamedTuple):
     energy: FloatArray  # (n_frames,), eV
     forces: FloatArray  # (n_atoms, 3), eV/Å
     stress: FloatArray  # (n_frames, 6), eV/Å³; NaN where not all directions are periodic
+    committee: FloatArray  # (n_members, n_frames), eV
 
 
 def evaluate(
@@ -47,19 +48,25 @@ def evaluate(
     progress : bool
     """
     energies, forces, strain = [np.zeros(0)], [np.zeros((0, 3))], [np.zeros((0, 3, 3))]
+    members = [np.zeros((0, potential.n_members))]
     runs = ((last - first, (first, last)) for first, last in cut(structures.atom_offsets, _ATOMS_AT_ONCE))
     for first, last in track(runs, structures.n_frames, "frames", progress):
-        core = structures.slice(first, last).to_core(species_table)
-        of_energies, of_forces, of_strain, _ = potential.evaluate_frames(core, strains=False)
-        assert of_forces is not None and of_strain is not None  # which were asked for
-        energies.append(of_energies)
-        forces.append(of_forces)
-        strain.append(of_strain)
+        found = potential.evaluate_members(structures.slice(first, last).to_core(species_table))
+        for parts, part in zip((energies, forces, strain, members), found, strict=True):
+            parts.append(part)
     of_atoms = np.concatenate(energies)
     if references is not None:
         of_atoms += references[species_table[structures.numbers]]
     energy = _sums(of_atoms, structures.atom_offsets)
-    return Evaluation(of_atoms, energy, np.concatenate(forces), _stresses(np.concatenate(strain), structures))
+    differences = np.concatenate(members)
+    committee = [energy + _sums(np.ascontiguousarray(one), structures.atom_offsets) for one in differences.T]
+    return Evaluation(
+        of_atoms,
+        energy,
+        np.concatenate(forces),
+        _stresses(np.concatenate(strain), structures),
+        np.array(committee).reshape(-1, structures.n_frames),
+    )
 
 
 def _sums(values: FloatArray, offsets: npt.NDArray[np.int64]) -> FloatArray:

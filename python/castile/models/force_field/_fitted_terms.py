@@ -63,11 +63,18 @@ class FittedSoapTerm:
         kernel = DotProduct(float(self.zeta), True)
         return [kernel_block(kernel_of_rows(rows, rows, kernel), self.prior_factor) for rows in self.points]
 
-    def part(self, weights: FloatArray) -> _core.DescriptorTerm:
-        """Return the term with weights, shape (n_columns,)."""
-        ends = np.cumsum([len(rows) for rows in self.points])
-        parts = [np.ascontiguousarray(w) for w in np.split(weights, ends[:-1])]
-        return _core.DescriptorTerm(core_of(self.descriptor), float(self.zeta), True, list(self.points), parts)
+    def part(self, weights: FloatArray, members: FloatArray | None = None) -> _core.DescriptorTerm:
+        """Return the term with weights (n_columns,) and those of a committee, (n_members, n_columns)."""
+        sizes = [len(rows) for rows in self.points]
+        core, zeta = core_of(self.descriptor), float(self.zeta)
+        return _core.DescriptorTerm(
+            core,
+            zeta,
+            True,
+            list(self.points),
+            _parts(weights, sizes),
+            None if members is None else _parts(members, sizes),
+        )
 
     def specification(self) -> SoapTerm:
         """Return the term that would be fitted like this."""
@@ -115,12 +122,12 @@ class FittedPairTerm:
         """Return the prior of the columns, for a force field whose prior is one."""
         return [DiagonalBlock(np.tile(self.prior_factor / self.scales, len(self.descriptor.species)))]
 
-    def part(self, weights: FloatArray) -> _core.DescriptorTerm:
-        """Return the term with weights, shape (n_columns,)."""
-        n_species = len(self.descriptor.species)
-        rows = [np.eye(len(self.scales))] * n_species
-        parts = list(np.ascontiguousarray(weights.reshape(n_species, -1)))
-        return _core.DescriptorTerm(core_of(self.descriptor), 1.0, False, rows, parts)
+    def part(self, weights: FloatArray, members: FloatArray | None = None) -> _core.DescriptorTerm:
+        """Return the term with weights (n_columns,) and those of a committee, (n_members, n_columns)."""
+        sizes = [len(self.scales)] * len(self.descriptor.species)
+        rows = [np.eye(size) for size in sizes]
+        others = None if members is None else _parts(members, sizes)
+        return _core.DescriptorTerm(core_of(self.descriptor), 1.0, False, rows, _parts(weights, sizes), others)
 
     def specification(self) -> PairTerm:
         """Return the term that would be fitted like this."""
@@ -137,6 +144,11 @@ class FittedPairTerm:
 
 
 FittedTerm = FittedSoapTerm | FittedPairTerm
+
+
+def _parts(values: FloatArray, sizes: list[int]) -> list[FloatArray]:
+    """Cut the last axis by species."""
+    return [np.ascontiguousarray(part) for part in np.split(values, np.cumsum(sizes)[:-1], axis=-1)]
 
 
 def core_of(descriptor: Any) -> Any:

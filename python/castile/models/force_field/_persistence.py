@@ -129,7 +129,7 @@ def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> Non
     model.calibration_ = None if calibration is None else Calibration(**calibration)
     model.training_ = metadata["training"]
     model.weights_ = _checked_weights(arrays["weights"], terms)
-    model.potential_ = model.foundation_.potential(model.weights_)
+    model._make_potential()
 
 
 def _checked_weights(weights: npt.NDArray[Any], terms: tuple[FittedTerm, ...]) -> npt.NDArray[np.float64]:

@@ -66,13 +66,10 @@ class Posterior:
         theirs = None if others is None else self._energy_rows(others)
         return self._factor("energy") ** 2 * self.solution.covariance(self._energy_rows(frames), theirs)
 
-    def committee(self, frames: list[Atoms], n: int, seed: int) -> FloatArray:
-        """Return how the energies of drawn models differ from the mean's, shape (n, n_frames)."""
+    def members(self, n: int, seed: int) -> FloatArray:
+        """Draw weights; return how they differ from the mean's, shape (n, n_columns)."""
         draws = self.solution.sample(_checks.integer("committee", n, 1), seed) - self.solution.mean
-        rows = self._energy_rows(frames)
-        # Row by row, so that the other frames do not change the bits.
-        factor = self._factor("energy")
-        return factor * np.array([[float(np.sum(row * draw)) for row in rows] for draw in draws]).reshape(n, -1)
+        return np.ascontiguousarray(self._factor("energy") * self.columns.whitening.coefficients(draws.T).T)
 
     def _factor(self, kind: str) -> float:
         return self.prior * self.calibration.get(kind, 1.0)

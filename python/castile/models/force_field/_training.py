@@ -78,12 +78,13 @@ class Foundation(Survey):
         table = species_table(self.species, np.zeros(0, dtype=np.int64), "ForceField")
         return Columns(tuple(term.columns() for term in self.terms), self.whitening, table)
 
-    def potential(self, weights: FloatArray) -> _core.Potential:
-        """Return the potential of weights of all columns."""
+    def potential(self, weights: FloatArray, members: FloatArray | None = None) -> _core.Potential:
+        """Return the potential of weights (n_columns,), and of a committee, (n_members, n_columns)."""
         parts: list[_core.EnergyTerm] = []
         first = 0
         for term in self.terms:
-            parts.append(term.part(weights[first : first + term.n_columns]))
+            own = slice(first, first + term.n_columns)
+            parts.append(term.part(weights[own], None if members is None else members[:, own]))
             first += term.n_columns
         if self.repulsion is not None:
             parts.append(self.repulsion.part(self.species))

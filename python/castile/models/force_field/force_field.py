@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.calculators.mixing import SumCalculator
 from sklearn.base import BaseEstimator, clone
 
-from castile import _checks, data
+from castile import _checks, _core, data
 from castile._memory import format_bytes
 from castile.data import Dataset
 from castile.descriptors import SOAP
@@ -163,6 +163,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self.max_memory = max_memory
         self.seed = seed
 
+    _committee: tuple[tuple[int, int], _core.Potential] | None = None
     foundation_: Foundation
     calibration_: Calibration | None
 
@@ -313,7 +314,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             "condition": self.solution_.condition,
             "log_evidence": log_evidence(self.state_, self.solution_, self.prior_),
         }
-        self.potential_ = self.foundation_.potential(self.weights_)
+        self._make_potential()
         return self
 
     # ------------------------------------------------------------------ predictions
@@ -355,11 +356,15 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         atoms_list = as_frames(frames)
         structures = as_structure_arrays(atoms_list)
         table = species_table(self.species_, structures.numbers, "ForceField")
-        found = evaluate(self.potential_, structures, table, self.baseline_energies_, progress)
-        energy, forces, stress = found.energy, found.forces, found.stress
+        potential = self.potential_
+        if committee:
+            potential = self._committee_potential(committee, seed)
+        found = evaluate(potential, structures, table, self.baseline_energies_, progress)
+        energy, forces, stress, members = found.energy, found.forces, found.stress, found.committee
         if self.reference is not None:
             labels = reference_labels(self.reference, atoms_list)
             energy, forces, stress = energy + labels.energy, forces + labels.forces, stress + labels.stress
+            members = members + labels.energy
         return Prediction(
             energy,
             forces,
@@ -367,7 +372,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             found.energies,
             structures.atom_offsets,
             self._posterior().uncertainty(atoms_list, progress) if uncertainty else None,
-            energy + self._posterior().committee(atoms_list, committee, seed) if committee else None,
+            members if committee else None,
         )
 
     def uncertainty(self, frames: Any, *, progress: bool = False) -> Uncertainty:
@@ -572,6 +577,17 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self._require_fitted()
         factors = {} if self.calibration_ is None else self.calibration_.factors
         return Posterior(self.foundation_.columns(), self.solution_, self.prior_, factors, self._row_bytes())
+
+    def _make_potential(self) -> None:
+        self.potential_ = self.foundation_.potential(self.weights_)
+        self._committee = None
+
+    def _committee_potential(self, n: int, seed: int) -> _core.Potential:
+        """Return the potential with members drawn from the posterior; the last one is kept."""
+        if self._committee is None or self._committee[0] != (n, seed):
+            members = self._posterior().members(n, seed)
+            self._committee = ((n, seed), self.foundation_.potential(self.weights_, members))
+        return self._committee[1]
 
     def _known_frames(self, frames: Any) -> list[Atoms]:
         """Return frames of species that are known."""
