@@ -3,8 +3,8 @@
     CASTILE_DATA=... python bench/accuracy.py                       # all sets: some ten minutes on two threads
     CASTILE_DATA=... python bench/accuracy.py --sets Si Li --groups
 
-Nothing is chosen with a test set: ``castile.ForceField()`` as it comes, the same for all; tantalum, which has no test set,
-is cross-validated.
+Nothing is chosen with a test set: ``castile.ForceField()`` as it comes, the same for all; tantalum, which has no test
+set, is cross-validated.
 """
 
 from __future__ import annotations

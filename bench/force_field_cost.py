@@ -1,6 +1,6 @@
 """What a force field costs: share of the peak in making rows, time of energies and forces, memory of a fit.
 
-    python bench/force_field_cost.py                                  # a few minutes; builds bench/kernels.cpp as limits.py
+    python bench/force_field_cost.py                                  # minutes; builds bench/kernels.cpp as limits.py does
     python bench/force_field_cost.py --kernels .../castile_kernels    # which is built already
 
 Silicon of 64 atoms, rattled; features and sparse points as they are, weights at random where only the time counts.

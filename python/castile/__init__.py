@@ -1,7 +1,7 @@
 """Castile: fast, differentiable descriptors, kernel regression and force fields for atomistic machine learning.
 
 Units are Å, eV, eV/Å and eV/Å³; structures are ``ase.Atoms``. The modules ``calculator``, ``data``, ``datasets``,
-``io``, ``layouts``, ``plots``, ``rotations`` and ``storage`` are imported when they are first used.
+``io``, ``layouts``, ``plots``, ``rotations`` and ``storage``, and force fields, are imported when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -32,13 +32,10 @@ from castile.errors import (
     UnknownSpeciesError,
 )
 from castile.models import KernelRidge, select
-from castile.models.force_field import ForceField, PairTerm, SoapTerm, load
 from castile.neighbors import NeighborList, neighbor_list
 from castile.parallel import instruction_set, num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from castile import calculator as calculator
     from castile import data as data
     from castile import datasets as datasets
@@ -47,6 +44,7 @@ if TYPE_CHECKING:
     from castile import plots as plots
     from castile import rotations as rotations
     from castile import storage as storage
+    from castile.models.force_field import ForceField, PairTerm, SoapTerm, load
 
 __all__ = [
     "SOAP",
@@ -87,15 +85,20 @@ __all__ = [
 # Not in __all__: `from castile import *` must not hide the standard library's io.
 _LAZY_MODULES = ("calculator", "data", "datasets", "io", "layouts", "plots", "rotations", "storage")
 
+# Of a package that imports much; they are in __all__.
+_LAZY_NAMES = ("ForceField", "PairTerm", "SoapTerm", "load")
+
 if not TYPE_CHECKING:  # type checkers take it for a promise that every name exists
 
-    def __getattr__(name: str) -> "ModuleType":
-        if name not in _LAZY_MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
         from importlib import import_module
 
+        if name in _LAZY_NAMES:
+            return getattr(import_module(f"{__name__}.models.force_field"), name)
+        if name not in _LAZY_MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return import_module(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY_MODULES})
+    return sorted({*globals(), *_LAZY_MODULES, *_LAZY_NAMES})

@@ -20,7 +20,6 @@ __all__ = [
     "calibrate",
     "error_rows",
     "model_rows",
-    "pair_distances",
     "section",
     "show",
     "show_calibration",
@@ -244,18 +243,3 @@ def show_calibration(found: Calibration | None) -> None:
         f"Uncertainty: errors of {found.n} force components are {found.ratio:.2g} times the predicted standard "
         f"deviations (root mean square; 1 is ideal), their rank correlation is {found.rank_correlation:.2f}."
     )
-
-
-def pair_distances(dataset: Dataset, species: tuple[str, ...]) -> dict[tuple[str, str], float]:
-    """Return the shortest distance of each pair of species in Å; pairs farther than 6 Å are left out."""
-    from castile.models.force_field._lengths import shortest_distances
-    from castile.structures import species_table
-
-    of_atoms = species_table(species, dataset.numbers, "the force field")[dataset.numbers]
-    shortest = shortest_distances(dataset.frames, of_atoms, len(species))
-    return {
-        (a, b): float(shortest[i, j])
-        for i, a in enumerate(species)
-        for j, b in enumerate(species)
-        if i <= j and np.isfinite(shortest[i, j])
-    }

@@ -262,10 +262,10 @@ def _draw(
 ) -> None:
     from castile import plots
 
-    title, shortest = f"{len(test)} test structures", report.pair_distances(train, model.species_)
+    title = f"{len(test)} test structures"
     pictures.draw("parity.png", lambda: plots.parity_panels(residuals(test, prediction), title))
     pictures.draw("errors.png", lambda: plots.errors_by_group(table))
-    pictures.draw("dimers.png", lambda: plots.dimer_curves(model, shortest=shortest))
+    pictures.draw("dimers.png", lambda: plots.dimer_curves(model))
     kinetic = records[:, 3] - records[:, 2]
     pictures.draw("conservation.png", lambda: plots.conservation(records[:, 0], records[:, 3], kinetic, n_atoms))
     frames, groups = [*train.frames, *test.frames], np.concatenate([train.groups, test.groups])

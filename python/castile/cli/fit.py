@@ -298,7 +298,6 @@ def _show_results(
         report.show_calibration(report.calibrate(model, parts[last], predictions[last]))
     output.print(f"\n  fit {seconds:.1f} s, prediction {1e6 * each:.0f} µs per atom (energy, forces and stress)")
     if pictures.wanted:
-        shortest = report.pair_distances(train, model.species_)
         draw_errors(
             pictures,
             model,
@@ -306,7 +305,6 @@ def _show_results(
             dataset=parts[last],
             prediction=predictions[last],
             table=tables[last],
-            shortest=shortest,
         )
 
 
@@ -318,7 +316,6 @@ def draw_errors(
     dataset: Dataset,
     prediction: Prediction,
     table: ErrorTable,
-    shortest: dict[tuple[str, str], float] | None = None,
     silent: bool = False,
 ) -> None:
     """Draw errors of a part of the data, and dimers of the model."""
@@ -327,7 +324,7 @@ def draw_errors(
     title = " ".join(f"{len(dataset)} {part} frames".split())
     pictures.draw("parity.png", lambda: plots.parity_panels(residuals(dataset, prediction), title))
     pictures.draw("errors.png", lambda: plots.errors_by_group(table))
-    pictures.draw("dimers.png", lambda: plots.dimer_curves(model, shortest=shortest))
+    pictures.draw("dimers.png", lambda: plots.dimer_curves(model))
     if not silent:
         report.section("Pictures")
         pictures.list()

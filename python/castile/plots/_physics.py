@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ _GPA = 160.21766208  # of one eV/Å³
 def dimer_curves(
     model: Any,
     *,
-    shortest: Mapping[tuple[str, str], float] | None = None,
     distances: Any = None,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Figure:
@@ -42,9 +41,6 @@ def dimer_curves(
     ----------
     model : ForceField
         Fitted. The energies of single atoms, as the model has them, are subtracted.
-    shortest : mapping of (str, str) to float, optional
-        Shortest distance in Å of a pair in the training data; left of it nothing but the prior and the repulsion
-        rules.
     distances : array-like, optional
         In Å; by default from 0.5 Å to where the model ends.
     pairs : sequence of (str, str), optional
@@ -53,7 +49,8 @@ def dimer_curves(
     Returns
     -------
     matplotlib.figure.Figure
-        Dashed lines mark the shortest distances, shades where the repulsion of nuclei is joined: whole left of it, none
+        Dashed lines mark the shortest distances in the training data, left of which nothing but the prior and the
+        repulsion rules; shades where the repulsion of nuclei is joined: whole left of it, none
         to the right.
     """
     species = tuple(model.species_)
@@ -74,8 +71,8 @@ def dimer_curves(
         if repulsion is not None:
             label = "repulsion joined"
             ax.axvspan(repulsion.inner[a, b], repulsion.outer[a, b], color="#E69F00", alpha=0.25, lw=0, label=label)
-        nearest = _of_pair(shortest, pair)
-        if nearest is not None:
+        nearest = float(model.foundation_.shortest[a, b])
+        if np.isfinite(nearest):
             label = "shortest in training data"
             ax.axvline(nearest, color=GRAY, linewidth=1.0, linestyle="--", label=label)
         ax.axhline(0.0, color=GRAY, linewidth=0.6)
@@ -225,14 +222,6 @@ def conservation(times: Any, total: Any, kinetic: Any, n_atoms: int, *, ax: Axes
     ax.set_xlim(float(t.min()), float(t.max()) if len(t) > 1 else None)
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2, frameon=False, fontsize=9)
     return ax
-
-
-def _of_pair(values: Mapping[tuple[str, str], float] | None, pair: tuple[str, str]) -> float | None:
-    for a, b in (pair, (pair[1], pair[0])):
-        value = (values or {}).get((a, b))
-        if value is not None and np.isfinite(value):
-            return float(value)
-    return None
 
 
 def _dimer_limits(r: FloatArray, curve: FloatArray, nearest: float | None) -> tuple[float, float]:

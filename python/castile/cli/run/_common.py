@@ -59,9 +59,6 @@ _GROWTH = 3.0  # of the standard deviation of the energy, which is worth a warni
 class Watch:
     """Warns when atoms come closer than in the training data, or when the model grows unsure of the energy.
 
-    Closer than in training is where the repulsion of nuclei begins: at 0.95 times the shortest distance of the training
-    data, or less for pairs that were far apart there. Models without repulsion do not know these distances.
-
     Parameters
     ----------
     model : ForceField
@@ -70,15 +67,15 @@ class Watch:
     ----------
     warnings : list of str
     closest : float
-        Shortest distance that was seen, Å; infinite beyond the radii of the repulsion.
+        Shortest distance that was seen, Å; infinite beyond those of the training data.
     deviations : list of float
         Standard deviations of the energy in eV/atom, in the order of the calls.
     """
 
     def __init__(self, model: ForceField) -> None:
         self._model = model
-        radii = model.foundation_.repulsion
-        self._radii = None if radii is None else radii.outer
+        shortest = model.foundation_.shortest
+        self._radii = np.where(np.isfinite(shortest), shortest, 0.0)
         self._warned: set[tuple[str, str]] = set()
         self._unsure = False
         self.warnings: list[str] = []
@@ -87,7 +84,7 @@ class Watch:
 
     def distances(self, atoms: Atoms, where: str) -> None:
         """Look for pairs that are too close; ``where`` ends the sentence of the warning."""
-        if self._radii is None:
+        if not self._radii.any():
             return
         i, j, d = neighbor_list("ijd", atoms, float(self._radii.max()))
         if len(d) == 0:

@@ -51,9 +51,13 @@ def evaluate(
     members = [np.zeros((0, potential.n_members))]
     runs = ((last - first, (first, last)) for first, last in cut(structures.atom_offsets, _ATOMS_AT_ONCE))
     for first, last in track(runs, structures.n_frames, "frames", progress):
-        found = potential.evaluate_members(structures.slice(first, last).to_core(species_table))
-        for parts, part in zip((energies, forces, strain, members), found, strict=True):
-            parts.append(part)
+        of_energies, of_forces, of_strain, of_members = potential.evaluate_members(
+            structures.slice(first, last).to_core(species_table)
+        )
+        energies.append(of_energies)
+        forces.append(of_forces)
+        strain.append(of_strain)
+        members.append(of_members)
     of_atoms = np.concatenate(energies)
     if references is not None:
         of_atoms += references[species_table[structures.numbers]]

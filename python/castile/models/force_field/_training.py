@@ -64,11 +64,14 @@ class Foundation(Survey):
 
     Attributes
     ----------
+    shortest : ndarray of shape (n_species, n_species)
+        Shortest distances in the training data in Å, infinite for pairs that are nowhere within 6 Å.
     repulsion : RepulsionRadii or None
     terms : tuple of fitted terms
     whitening : Whitening
     """
 
+    shortest: FloatArray
     repulsion: RepulsionRadii | None
     terms: tuple[FittedTerm, ...]
     whitening: Whitening
@@ -128,14 +131,12 @@ def lay_foundation(dataset: Dataset, terms: Sequence[Term], found: Survey, *, re
     bound = [atoms for atoms, alone in zip(dataset.frames, dataset.isolated, strict=True) if not alone]
     if not bound:
         raise InputError("frames hold nothing but isolated atoms; add structures whose atoms are bound")
-    radii = None
-    if repulsion:
-        of_atoms = species_table(found.species, np.unique(dataset.numbers), "ForceField")[dataset.numbers]
-        shortest = shortest_distances(dataset.frames, of_atoms, len(found.species))
-        radii = radii_below(shortest, found.species)
+    of_atoms = species_table(found.species, np.unique(dataset.numbers), "ForceField")[dataset.numbers]
+    shortest = shortest_distances(dataset.frames, of_atoms, len(found.species))
+    radii = radii_below(shortest, found.species) if repulsion else None
     fitted = tuple(fit_term(term, bound, found.species, found.lengths, seed) for term in terms)
     whitening = Whitening([block for term in fitted for block in term.blocks()])
-    return Foundation(found.species, found.scale, found.noise, found.lengths, found.baseline, radii, fitted, whitening)
+    return Foundation(**vars(found), shortest=shortest, repulsion=radii, terms=fitted, whitening=whitening)
 
 
 def compositions(dataset: Dataset, species: Sequence[str]) -> FloatArray:
