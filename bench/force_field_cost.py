@@ -1,6 +1,6 @@
 """What a force field costs: share of the peak in making rows, time of energies and forces, memory of a fit.
 
-    python bench/force_field_cost.py                                  # minutes; builds bench/kernels.cpp as limits.py does
+    python bench/force_field_cost.py                                  # minutes; builds what limits.py does
     python bench/force_field_cost.py --kernels .../castile_kernels    # which is built already
 
 Silicon of 64 atoms, rattled; features and sparse points as they are, weights at random where only the time counts.
@@ -148,7 +148,8 @@ def main() -> None:
     peak = measure_kernels(arguments.kernels, quick=True)["peak_f64"] / 1e9
     with castile.threads(1):
         print(
-            f"| n_max, l_max | features | rows, {POINTS} points, µs/atom | share of the peak | kernel | E | E + F + S | ratio |"
+            f"| n_max, l_max | features | rows, {POINTS} points, µs/atom | share of the peak | kernel | E | E + F + S |"
+            " ratio |"
         )
         print("|---|---:|---:|---:|---|---:|---:|---:|")
         for n_max, l_max in ((8, 6), (8, 8)):
@@ -157,8 +158,8 @@ def main() -> None:
             for zeta in (1.0, 2.0, 3.0, 4.0):
                 alone, both = evaluation_times(work, zeta)
                 print(
-                    f"| {n_max}, {l_max} | {work.n_features} | {micros:.0f} | {share:.0%} | zeta {zeta:g} | {alone:.1f} | "
-                    f"{both:.1f} | {both / alone:.2f} |"
+                    f"| {n_max}, {l_max} | {work.n_features} | {micros:.0f} | {share:.0%} | zeta {zeta:g} |"
+                    f" {alone:.1f} | {both:.1f} | {both / alone:.2f} |"
                 )
         print(f"\nµs per atom of cells of 64 with {work.n_pairs / work.n_atoms:.0f} neighbors.")
         print(f"A prediction with a committee of 16 takes {committee_cost():.2f} times one without.\n")

@@ -4,8 +4,8 @@
     CASTILE_DATA=... python bench/gap.py                 # a quarter of an hour, nearly all of it gap_fit
 
 Both fit the energies and forces of the 214 structures of mlearn's silicon with 1 000 sparse points, n_max 8, l_max 8,
-zeta 4 and a cutoff of 5 Å, each in a process of its own on the threads it takes by default; both are tested on the same 25
-structures.
+zeta 4 and a cutoff of 5 Å, each in a process of its own on the threads it takes by default; both are tested on the same
+25 structures.
 ``--gap FILE`` reads a potential of an earlier run instead of fitting it anew.
 """
 
