@@ -114,7 +114,7 @@ void check_rows(const Array<std::int64_t>& rows, const char* name, std::int64_t 
   check_shape(rows, name, {count});
   for (py::ssize_t k = 0; k < rows.size(); ++k) {
     const std::int64_t row = rows.data()[k];
-    if (row < -1 || row > n_rows - height) {
+    if (row != -1 && (row < 0 || row > n_rows - height)) {
       throw std::invalid_argument(std::string(name) + " must be -1 or rows of the matrix, got " + std::to_string(row));
     }
   }
