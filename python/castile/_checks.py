@@ -84,9 +84,13 @@ def real(name: str, value: Any, unit: str = "") -> float:
     """Return a finite real number as float."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InputTypeError(f"{name} must be a number{unit}, got {value!r}")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer
+        number = math.inf
+    if not math.isfinite(number):
         raise InputError(f"{name} must be a finite number{unit}, got {value!r}")
-    return float(value)
+    return number
 
 
 def positive_length(name: str, value: Any) -> float:

@@ -31,9 +31,7 @@ FIXED = {
     "dtype": "central differences need float64; float32 is compared with it",
 }
 SHORT_CUTOFF, NEIGHBOR_RADIUS = 0.92 * CUTOFF, 1.06 * CUTOFF
-EDGES = [
-    edge - width for edge in (CUTOFF, SHORT_CUTOFF, NEIGHBOR_RADIUS) for width in (0.0, CUTOFF_WIDTH)
-]
+EDGES = [edge - width for edge in (CUTOFF, SHORT_CUTOFF, NEIGHBOR_RADIUS) for width in (0.0, CUTOFF_WIDTH)]
 WEIGHTINGS = {
     "poly": {"function": "poly", "r0": 1.3 * NEIGHBOR_RADIUS, "m": 2, "c": 0.8},
     "pow": {"function": "pow", "r0": 2.0, "d": 1.2, "m": 3},

@@ -9,7 +9,9 @@ from stream_cases import run_script
 BOUND = 256 * 1024
 CALLS = 2000
 
-SCRIPT = f"BOUND = {BOUND}" + """
+SCRIPT = (
+    f"BOUND = {BOUND}"
+    + """
 import gc, os, sys, tempfile, threading
 import numpy as np
 from ase.build import bulk, molecule
@@ -67,6 +69,7 @@ def grown(call, n_calls):
             break
     return min(growth)
 """
+)
 
 
 @pytest.fixture(autouse=True)

@@ -61,9 +61,9 @@ def order(name):
 def test_all_is_sorted_and_every_name_is_there(module):
     names = getattr(module, "__all__", None)
     if names is None:
-        assert module.__name__.split(".")[-1].startswith("_") or module.__name__.startswith(
-            "castile.cli"
-        ), "a public module must say what is public"
+        assert module.__name__.split(".")[-1].startswith("_") or module.__name__.startswith("castile.cli"), (
+            "a public module must say what is public"
+        )
         return
     assert len(set(names)) == len(names)
     assert list(names) == sorted(names, key=order)
@@ -103,13 +103,8 @@ def test_examples_in_docstrings_run(module, tmp_path, monkeypatch):
 
 
 def test_importing_castile_leaves_the_heavy_libraries_alone():
-    script = (
-        "import sys, castile; "
-        "print([m for m in ('torch', 'matplotlib', 'typer', 'pymatgen') if m in sys.modules])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
-    )
+    script = "import sys, castile; print([m for m in ('torch', 'matplotlib', 'typer', 'pymatgen') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert result.stdout.strip() == "[]"
     assert result.stderr == ""
 

@@ -115,8 +115,7 @@ def test_points_move_with_the_cell_and_not_with_its_images(frames):
     points = [rng.uniform(-4, 8, (5, 3)) for _ in frames]
     X = descriptor.transform(frames, centers=points)
     shifted = [
-        p + rng.integers(-3, 4, (5, 3)) * atoms.pbc @ atoms.cell.array
-        for p, atoms in zip(points, frames, strict=True)
+        p + rng.integers(-3, 4, (5, 3)) * atoms.pbc @ atoms.cell.array for p, atoms in zip(points, frames, strict=True)
     ]
     assert_close(descriptor.transform(frames, centers=shifted), X, 1e-10)
 
@@ -175,9 +174,7 @@ def test_gradients_of_points_agree_with_central_differences(cls, average, normal
     moving = velocity[offsets[block.frame] + block.atom]
     np.add.at(product, block.row, np.einsum("bxk,bx->bk", block.values, moving))
     assert_close(product, tangent, 1e-11)
-    assert_close(
-        np.einsum("rk,raxk->ax", cotangent, J.to_dense()), gradients.positions, 1e-10, floor=1e-10
-    )
+    assert_close(np.einsum("rk,raxk->ax", cotangent, J.to_dense()), gradients.positions, 1e-10, floor=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,10 @@ def check_zeta(zeta: Any) -> float:
     """Return the power as a float; raise unless it is a number above zero."""
     if isinstance(zeta, (bool, np.bool_)) or not isinstance(zeta, Real):
         raise InputTypeError(f"zeta must be a number above 0, got {zeta!r}")
-    power = float(zeta)
+    try:
+        power = float(zeta)
+    except OverflowError:  # of an integer
+        power = np.inf
     if not (power > 0.0 and np.isfinite(power)):
         raise InputError(f"zeta must be a finite number above 0, got {zeta!r}")
     return power

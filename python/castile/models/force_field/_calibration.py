@@ -81,6 +81,7 @@ def calibrate(dataset: Dataset, prediction: Prediction) -> Calibration:
 def _rank_correlation(errors: FloatArray, deviations: FloatArray) -> float:
     if errors.ndim > 1:
         errors, deviations = (np.linalg.norm(values, axis=1) for values in (errors, deviations))
-    with np.errstate(invalid="ignore"):
-        value = scipy.stats.spearmanr(np.abs(errors), deviations).statistic
-    return float(value) if np.isfinite(value) else 0.0
+    errors = np.abs(errors)
+    if np.ptp(errors) == 0.0 or np.ptp(deviations) == 0.0:  # nothing has a rank
+        return 0.0
+    return float(scipy.stats.spearmanr(errors, deviations).statistic)

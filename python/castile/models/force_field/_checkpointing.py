@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from castile.errors import InputError
+from castile.errors import InputError, InputTypeError
 from castile.models.force_field._normal import NormalEquations
 
 __all__ = ["Checkpoint"]
@@ -25,7 +25,12 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, name: str) -> None:
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            raise InputTypeError(f"checkpoint must be a path, got {type(path).__name__}")
         self._path = None if path is None else Path(path)
+        if self._path is not None and not self._path.parent.is_dir():
+            # Rather now than when there is something to lose.
+            raise InputError(f"checkpoint {self._path}: its folder does not exist; create it, or name another file")
         self._name = name
         self._last = time.monotonic()
 

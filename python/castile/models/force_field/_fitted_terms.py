@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from castile import _core
+from castile import _checks, _core
 from castile.errors import InputError
 from castile.io import describe_descriptor, restore_descriptor
 from castile.kernels._blocks import DotProduct, kernel_of_rows
@@ -232,6 +232,7 @@ def restore_term(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) 
         descriptor = restore_descriptor(metadata["descriptor"])
         if metadata["kind"] == "pair":
             return FittedPairTerm(descriptor, arrays["scales"], float(metadata["prior_factor"]))
+        _checks.choice("kind", metadata["kind"], ("pair", "soap"))
         points = tuple(arrays[f"points_{k}"] for k in range(len(descriptor.species_)))
         return FittedSoapTerm(descriptor, float(metadata["zeta"]), points, float(metadata["prior_factor"]))
     except (KeyError, TypeError, ValueError) as error:

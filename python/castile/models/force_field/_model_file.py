@@ -93,6 +93,7 @@ def write_model(path: FilePath, metadata: Mapping[str, Any], arrays: Mapping[str
     FileWriteError
         If the disk is full or fails; nothing is left behind, and an older file is untouched.
     """
+    _check_path(path)
     if not isinstance(metadata, Mapping):
         raise InputTypeError(f"metadata must be a dict, got {type(metadata).__name__}")
     header = {"castile_version": __version__, "format": FORMAT_NAME, "format_version": FORMAT_VERSION}
@@ -125,6 +126,7 @@ def read_model(path: FilePath) -> tuple[Metadata, Arrays]:
         If the file is missing, damaged, cut off, something else, written by a newer Castile, or does not fit into
         memory; the message says which, and the remedy.
     """
+    _check_path(path)
     with _errors_explained(path):
         size = _checked_size(Path(path))
         with open(path, "rb") as file:
@@ -155,6 +157,11 @@ def _read_members(path: FilePath, archive: zipfile.ZipFile, size: int) -> tuple[
     if sums_text(sums) != expected:
         raise ValueError(f"what it holds does not agree with its {_SUMS}")
     return envelope, arrays
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputTypeError(f"path must be the name of a file, got {type(path).__name__}")
 
 
 def _checked_name(name: Any) -> str:

@@ -8,18 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from ase import Atoms
 
+from castile import _checks
 from castile.data import Dataset
-from castile.errors import CastileError, FileReadError
+from castile.descriptors._species import checked_species
+from castile.errors import CastileError, FileReadError, InputError
 from castile.models.force_field._baseline import Baseline
-from castile.models.force_field._calibration import Calibration
-from castile.models.force_field._fitted_terms import FittedTerm, restore_term
+from castile.models.force_field._columns import positive
+from castile.models.force_field._evaluation import evaluate
+from castile.models.force_field._fitted_terms import restore_term
 from castile.models.force_field._lengths import Lengths
+from castile.models.force_field._model_checks import (
+    check_arrays,
+    check_radii,
+    check_solution,
+    check_terms,
+    check_whitening,
+    checked_calibration,
+    checked_distances,
+    checked_noise,
+)
 from castile.models.force_field._model_file import read_model, write_model
+from castile.models.force_field._noise import KINDS
 from castile.models.force_field._repulsion import RepulsionRadii
 from castile.models.force_field._solution import Solution
 from castile.models.force_field._training import Foundation
 from castile.models.force_field._whitening import Whitening
+from castile.structures import as_structure_arrays, species_table
 
 if TYPE_CHECKING:
     from castile.models.force_field.force_field import ForceField
@@ -88,14 +104,14 @@ def load(model: ForceField, path: str | os.PathLike[str]) -> ForceField:
         raise FileReadError(
             f"{os.fspath(path)} holds a {metadata.get('model', 'model without a name')}, no force field"
         )
-    if metadata.get("has_reference") and model.reference is None:
+    if metadata.get("has_reference") is True and model.reference is None:
         raise FileReadError(
             f"{os.fspath(path)} was fitted to differences from a reference calculator, which files do not hold; "
             "give it: castile.load(path, reference=...)"
         )
     try:
         _restore(model, metadata, arrays)
-    except (CastileError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (CastileError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise FileReadError(
             f"{os.fspath(path)} does not hold all that a force field needs ({error}); save it again with the version "
             "that wrote it"
@@ -104,41 +120,67 @@ def load(model: ForceField, path: str | os.PathLike[str]) -> ForceField:
 
 
 def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> None:
+    check_arrays(arrays)
+    _checks.flag("has_reference", metadata["has_reference"])
+    if metadata["units"] != _UNITS:
+        raise InputError(f"units must be {_UNITS}, got {metadata['units']}")
+    model.foundation_ = _restored_foundation(metadata, arrays)
+    foundation = model.foundation_
+    for name in _PARAMETERS:
+        setattr(model, name, metadata["parameters"][name])
+    model._check_parameters()
+    model.terms = tuple(term.specification() for term in foundation.terms)
+    model.species_ = foundation.species
+    model.noise_ = checked_noise(metadata["fitted_noise"], KINDS)
+    model.prior_ = positive("prior", metadata["prior"])
+    model.solution_ = Solution.from_arrays(metadata["solution"], _under(arrays, "solution"))
+    model.weights_ = arrays["weights"]
+    check_solution(model.solution_, foundation.whitening, model.weights_)
+    calibration = metadata["calibration"]
+    model.calibration_ = None if calibration is None else checked_calibration(calibration)
+    model.training_ = dict(metadata["training"])
+    model._row_bytes()
+    model._make_potential()
+    _try_out(model)
+
+
+def _try_out(model: ForceField) -> None:
+    """Raise InputError if numbers that are each possible give none together."""
+    neighbor = model.foundation_.lengths.neighbor
+    chain = Atoms(model.species_, positions=[[number * neighbor, 0.0, 0.0] for number in range(len(model.species_))])
+    arrays = as_structure_arrays([chain])
+    table = species_table(model.species_, arrays.numbers, "ForceField")
+    found = evaluate(model.potential_, arrays, table)
+    if not np.isfinite(found.forces).all() or not np.isfinite(model._posterior().energy_std([chain])).all():
+        raise InputError("energies and their standard deviations are not finite")
+
+
+def _restored_foundation(metadata: dict[str, Any], arrays: Arrays) -> Foundation:
+    species = checked_species(metadata["species"])
     terms = tuple(
         restore_term(description, _under(arrays, f"term_{number}"))
         for number, description in enumerate(metadata["terms"])
     )
-    repulsion = metadata["repulsion"]
-    model.foundation_ = Foundation(
-        tuple(metadata["species"]),
-        float(metadata["scale"]),
-        {str(kind): float(sigma) for kind, sigma in metadata["noise"].items()},
-        Lengths(float(metadata["lengths"]["neighbor"]), float(metadata["lengths"]["spacing"])),
-        Baseline.from_metadata(metadata["baseline"]),
-        np.array([[np.inf if d is None else float(d) for d in row] for row in metadata["shortest_distances"]]),
-        None if repulsion is None else RepulsionRadii.from_metadata(repulsion),
+    check_terms(terms, species)
+    whitening = Whitening.from_arrays(metadata["whitening"], _under(arrays, "whitening"))
+    check_whitening(whitening, terms)
+    baseline = Baseline.from_metadata(metadata["baseline"])
+    if baseline.species != species:
+        raise InputError(f"reference energies must be of {', '.join(species)}, got {baseline.species}")
+    repulsion = None if metadata["repulsion"] is None else RepulsionRadii.from_metadata(metadata["repulsion"])
+    if repulsion is not None:
+        check_radii(repulsion, species)
+    return Foundation(
+        species,
+        positive("scale", metadata["scale"]),
+        checked_noise(metadata["noise"], KINDS),
+        Lengths(*(positive(name, metadata["lengths"][name]) for name in ("neighbor", "spacing"))),
+        baseline,
+        checked_distances(metadata["shortest_distances"], species),
+        repulsion,
         terms,
-        Whitening.from_arrays(metadata["whitening"], _under(arrays, "whitening")),
+        whitening,
     )
-    for name in _PARAMETERS:
-        setattr(model, name, metadata["parameters"][name])
-    model.terms = tuple(term.specification() for term in terms)
-    model.species_ = model.foundation_.species
-    model.noise_ = {str(kind): float(sigma) for kind, sigma in metadata["fitted_noise"].items()}
-    model.prior_ = float(metadata["prior"])
-    model.solution_ = Solution.from_arrays(metadata["solution"], _under(arrays, "solution"))
-    calibration = metadata["calibration"]
-    model.calibration_ = None if calibration is None else Calibration(**calibration)
-    model.training_ = metadata["training"]
-    model.weights_ = _checked_weights(arrays["weights"], terms)
-    model._make_potential()
-
-
-def _checked_weights(weights: npt.NDArray[Any], terms: tuple[FittedTerm, ...]) -> npt.NDArray[np.float64]:
-    n_columns = sum(term.n_columns for term in terms)
-    if weights.shape != (n_columns,) or weights.dtype != np.float64 or not np.isfinite(weights).all():
-        raise ValueError(f"weights must be {n_columns} finite numbers")
-    return weights
 
 
 def _under(arrays: Arrays, folder: str) -> Arrays:

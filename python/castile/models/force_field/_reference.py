@@ -11,9 +11,9 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from castile.data import Dataset
-from castile.errors import InputError
+from castile.errors import InputError, InputTypeError
 
-__all__ = ["ReferenceLabels", "reference_labels", "subtract_reference"]
+__all__ = ["ReferenceLabels", "check_reference", "reference_labels", "subtract_reference"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,8 +27,16 @@ class ReferenceLabels:
     stress: FloatArray
 
 
+def check_reference(calculator: Any) -> None:
+    """Raise InputTypeError for what is no calculator."""
+    if isinstance(calculator, type) or not callable(getattr(calculator, "get_potential_energy", None)):
+        found = calculator.__name__ if isinstance(calculator, type) else type(calculator).__name__
+        raise InputTypeError(f"reference must be an ASE calculator, such as EMT(), got {found}")
+
+
 def reference_labels(calculator: Any, frames: list[Atoms]) -> ReferenceLabels:
     """Ask an ASE calculator for frames; its own errors are passed on with the frame's number."""
+    check_reference(calculator)
     energy, forces, stress = np.zeros(len(frames)), [np.zeros((0, 3))], np.full((len(frames), 6), np.nan)
     for number, given in enumerate(frames):
         atoms = given.copy()

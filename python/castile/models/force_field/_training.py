@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from castile.models.force_field._baseline import Baseline
 from castile.models.force_field._fitted_terms import FittedTerm, fit_term
 from castile.models.force_field._lengths import Lengths, lengths_of, shortest_distances
 from castile.models.force_field._noise import KINDS
+from castile.models.force_field._reference import subtract_reference
 from castile.models.force_field._repulsion import RepulsionRadii, radii_below
 from castile.models.force_field._whitening import Whitening
 from castile.models.force_field.terms import Term
@@ -97,9 +100,13 @@ class Foundation(Survey):
         """Return what tells this foundation from others, as far as rows depend on it."""
         digest = hashlib.blake2b(digest_size=16)
         for term in self.terms:
-            for array in term.describe()[1].values():
+            metadata, arrays = term.describe()
+            digest.update(json.dumps(metadata, sort_keys=True).encode())
+            for array in arrays.values():
                 digest.update(array.tobytes())
-        digest.update(self.baseline.energies.tobytes() + repr(sorted(self.noise.items())).encode())
+        repulsion = None if self.repulsion is None else self.repulsion.to_metadata()
+        others = [self.species, self.baseline.energies.tolist(), sorted(self.noise.items()), repulsion]
+        digest.update(json.dumps(others).encode())
         return digest.hexdigest()
 
 
@@ -108,8 +115,9 @@ def survey(
     species: Sequence[str] | None,
     noise: Mapping[str, float] | None,
     baseline: Mapping[str, float] | None,
+    reference: Any = None,
 ) -> Survey:
-    """Look at the labels.
+    """Look at the labels, without what a reference calculator says about them.
 
     Raises
     ------
@@ -117,8 +125,13 @@ def survey(
         For data without labels, and parameters that cannot be used.
     """
     _require_labels(dataset)
+    if baseline is not None and not isinstance(baseline, Mapping):
+        raise InputTypeError(f"baseline must be a dict such as {{'Si': -5.4}}, in eV, got {type(baseline).__name__}")
     known = dataset.species if species is None else checked_species(species)
     species_table(known, np.unique(dataset.numbers), "ForceField")
+    _require_bound(bound_frames(dataset), known)
+    if reference is not None:
+        dataset = subtract_reference(reference, dataset)
     counts = compositions(dataset, known)
     references = Baseline.fit(counts, dataset.energies, dataset.isolated, known, baseline)
     left = references.subtract(counts, dataset.energies)
@@ -128,15 +141,31 @@ def survey(
 
 def lay_foundation(dataset: Dataset, terms: Sequence[Term], found: Survey, *, repulsion: bool, seed: int) -> Foundation:
     """Choose everything else that the linear problem stands on: radii of repulsion and sparse points."""
-    bound = [atoms for atoms, alone in zip(dataset.frames, dataset.isolated, strict=True) if not alone]
-    if not bound:
-        raise InputError("frames hold nothing but isolated atoms; add structures whose atoms are bound")
+    bound = bound_frames(dataset)
     of_atoms = species_table(found.species, np.unique(dataset.numbers), "ForceField")[dataset.numbers]
     shortest = shortest_distances(dataset.frames, of_atoms, len(found.species))
     radii = radii_below(shortest, found.species) if repulsion else None
     fitted = tuple(fit_term(term, bound, found.species, found.lengths, seed) for term in terms)
     whitening = Whitening([block for term in fitted for block in term.blocks()])
     return Foundation(**vars(found), shortest=shortest, repulsion=radii, terms=fitted, whitening=whitening)
+
+
+def bound_frames(dataset: Dataset) -> list[Atoms]:
+    """Return the frames that are no isolated atoms."""
+    return [atoms for atoms, alone in zip(dataset.frames, dataset.isolated, strict=True) if not alone]
+
+
+def _require_bound(frames: list[Atoms], species: Sequence[str]) -> None:
+    """Raise InputError if there is nothing to learn of a species."""
+    if not frames:
+        raise InputError("frames hold nothing but isolated atoms; add structures whose atoms are bound")
+    there = {number for atoms in frames for number in np.unique(atoms.numbers).tolist()}
+    missing = [symbol for symbol in species if chemical_symbols.index(symbol) not in there]
+    if missing:
+        raise InputError(
+            f"frames have no structures that hold {', '.join(missing)}, apart from isolated atoms; add some, or leave "
+            f"{', '.join(missing)} out of species and frames"
+        )
 
 
 def compositions(dataset: Dataset, species: Sequence[str]) -> FloatArray:

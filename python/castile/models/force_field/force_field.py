@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 
 from castile import _checks, _core, data
 from castile._memory import format_bytes
+from castile._pickling import VersionedPickle
 from castile.data import Dataset
 from castile.descriptors import SOAP
 from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError
@@ -25,7 +26,7 @@ from castile.models.force_field._evidence import log_evidence, most_probable
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
 from castile.models.force_field._persistence import fingerprint, load, save
 from castile.models.force_field._posterior import Posterior
-from castile.models.force_field._reference import reference_labels
+from castile.models.force_field._reference import check_reference, reference_labels
 from castile.models.force_field._targets import learned_part
 from castile.models.force_field._training import (
     Foundation,
@@ -55,7 +56,7 @@ _ROW_SHARE = 0.25
 _MOST_ROW_BYTES = 1 << 28
 
 
-class ForceField(BaseEstimator):  # type: ignore[misc]
+class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     r"""A conservative potential fitted to energies, forces and stresses by sparse Gaussian process regression.
 
     The energy is a sum over atoms of reference energies and of functions of their neighborhoods: the kernel
@@ -81,7 +82,8 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     species : sequence of str, optional
         By default those of the training data.
     baseline : dict, optional
-        Energies per atom in eV of some species; by default those of isolated atoms, else least squares.
+        Energies per atom in eV of some species; by default those of isolated atoms, else least squares. With a
+        reference calculator, what that leaves of them.
     repulsion : bool, default=True
         Add the repulsion of nuclei at distances shorter than those of the training data.
     reference : ASE calculator, optional
@@ -167,6 +169,33 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     foundation_: Foundation
     calibration_: Calibration | None
 
+    _fitted_names = (
+        "species_",
+        "foundation_",
+        "noise_",
+        "prior_",
+        "state_",
+        "weights_",
+        "solution_",
+        "potential_",
+        "calibration_",
+        "training_",
+        "tuning_",
+        "compression_",
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without what is compiled, which follows from the rest."""
+        state = super().__getstate__()
+        for name in ("potential_", "_committee"):
+            state.pop(name, None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "weights_"):
+            self._make_potential()
+
     # ------------------------------------------------------------------ fitting
 
     def fit(
@@ -216,6 +245,11 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         """Add frames to those of earlier calls, and solve anew; the first call also chooses the sparse points."""
         dataset = self._read(frames)
         if not hasattr(self, "state_"):
+            if hasattr(self, "potential_"):
+                raise InputError(
+                    "this ForceField is from a file, which holds no sums over rows to add to; fit all frames anew, or "
+                    "pickle force fields that are to take in more"
+                )
             self.prepare(dataset, progress=progress)
         self.accumulate(dataset, progress=progress)
         return self.solve(progress=progress)
@@ -223,15 +257,16 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
     def prepare(self, frames: Any, *, progress: bool = False) -> ForceField:
         """Choose sparse points, references and scales, without looking at what they give: the first step of a fit."""
         dataset = self._read(frames)
-        if self.prior is not None and _checks.real("prior", self.prior, " in eV") <= 0.0:
-            raise InputError(f"prior must be above 0, in eV, got {self.prior!r}")
-        found = survey(dataset, self.species, self.noise, self.baseline)
+        if self.reference is not None:
+            check_reference(self.reference)
+        self._check_parameters()
+        found = survey(dataset, self.species, self.noise, self.baseline, self.reference)
         self.foundation_ = lay_foundation(
             dataset,
             self._terms(),
             found,
-            repulsion=_checks.flag("repulsion", self.repulsion),
-            seed=_checks.integer("seed", self.seed, 0),
+            repulsion=bool(self.repulsion),
+            seed=int(self.seed),
         )
         self.species_ = self.foundation_.species
         self.state_ = NormalEquations(self.foundation_.whitening.n_whitened)
@@ -249,7 +284,7 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         self._require_prepared()
         dataset = self._read(frames)
         digest = fingerprint(dataset)
-        keeper = Checkpoint(checkpoint, f"{digest}/{self.foundation_.digest()}")
+        keeper = Checkpoint(checkpoint, "" if checkpoint is None else f"{digest}/{self._digest(dataset)}")
         self.state_ = keeper.resume(self.state_)
         done = int(self.state_.notes.pop("frames_of_this", 0))
         rest = learned_part(dataset.subset(slice(done, None)), self.foundation_, self.reference)
@@ -531,6 +566,10 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
             return (SoapTerm(**given), PairTerm(cutoff=given["descriptor"].cutoff if "descriptor" in given else None))
         if given:
             raise InputError(f"give either terms or {', '.join(given)}, which are those of the default SOAP term")
+        if not isinstance(self.terms, (list, tuple)):
+            raise InputTypeError(
+                f"terms must be a list or tuple of SoapTerm and PairTerm, got {type(self.terms).__name__}"
+            )
         terms = tuple(self.terms)
         for term in terms:
             if not isinstance(term, (SoapTerm, PairTerm)):
@@ -538,6 +577,15 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
         if not terms:
             raise InputError("terms is empty; leave it out for the default ones")
         return terms
+
+    def _check_parameters(self) -> None:
+        """Raise unless those that concern no data can be used."""
+        if self.prior is not None and _checks.real("prior", self.prior, " in eV") <= 0.0:
+            raise InputError(f"prior must be above 0, in eV, got {self.prior!r}")
+        _checks.flag("repulsion", self.repulsion)
+        _checks.integer("seed", self.seed, 0)
+        _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
+        self._checked_share()
 
     def _checked_share(self) -> float:
         share = _checks.real("calibration", self.calibration)
@@ -561,6 +609,11 @@ class ForceField(BaseEstimator):  # type: ignore[misc]
                 "number of frames; raise max_memory, or lower n_sparse"
             )
         return left
+
+    def _digest(self, dataset: Dataset) -> str:
+        """Return what tells rows of this force field from those of others; a reference shows in the first targets."""
+        first = learned_part(dataset.subset(slice(0, 1)), self.foundation_, self.reference)
+        return f"{self.foundation_.digest()}/{fingerprint(first)}"
 
     def _chunks(self, dataset: Dataset) -> Iterator[tuple[int, Any]]:
         return row_chunks(self.foundation_.columns(), dataset, self.foundation_.noise, self._row_bytes())

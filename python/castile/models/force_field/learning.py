@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from castile import _checks
 from castile.data import Dataset
-from castile.errors import InputError
+from castile.errors import InputError, InputTypeError
 from castile.models.force_field.error_table import ErrorTable
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def learning_curve(
     """
     from sklearn.base import clone
 
-    order = np.random.default_rng(model.seed).permutation(len(train))
+    order = np.random.default_rng(_checks.integer("seed", model.seed, 0)).permutation(len(train))
     # Isolated atoms, references of all else, come first.
     order = np.concatenate([order[train.isolated[order]], order[~train.isolated[order]]])
     shuffled = train.subset(order)
@@ -79,7 +79,10 @@ def learning_curve(
 def _checked_sizes(sizes: Sequence[int] | None, n_frames: int, n_isolated: int) -> list[int]:
     if sizes is None:
         sizes = sorted({max(n_isolated + 1, round(n_frames / 2**k)) for k in range(5)})
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        raise InputTypeError(f"sizes must be a list of numbers of frames, got {sizes!r}")
+    sizes = list(sizes)
     checked = [_checks.integer("sizes", size, 1) for size in sizes]
     if not checked or checked != sorted(set(checked)) or checked[-1] > n_frames:
-        raise InputError(f"sizes must rise, up to the number of training frames, {n_frames}, got {list(sizes)}")
+        raise InputError(f"sizes must rise, up to the number of training frames, {n_frames}, got {sizes}")
     return checked

@@ -153,6 +153,11 @@ def _with_species(descriptor: SOAP, species: tuple[str, ...]) -> SOAP:
         raise InputError(
             f"descriptor does not know {', '.join(missing)}, which the frames hold; add them to its species"
         )
+    if len(known) > len(species):
+        # Species that no frame holds have no environments that could be sparse points.
+        weights = descriptor.species_weights
+        kept = weights and {symbol: weight for symbol, weight in weights.items() if symbol in species}
+        return cast(SOAP, clone(descriptor).set_params(species=species, species_weights=kept))
     return descriptor
 
 

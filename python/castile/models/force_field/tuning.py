@@ -135,6 +135,8 @@ def tune(model: ForceField, dataset: Dataset, budget: float, progress: bool) -> 
         raise InputError(f"budget must be above 0, in seconds, got {budget!r}")
     if model.terms is not None or model.descriptor is not None:
         raise InputError("tune chooses the terms; leave out terms= and descriptor=")
+    model._terms()  # which checks zeta and n_sparse
+    _checks.integer("seed", model.seed, 0)
     search = _Search(model, dataset, seconds, progress)
     return search.run()
 
@@ -143,10 +145,11 @@ class _Search:
     def __init__(self, model: ForceField, dataset: Dataset, budget: float, progress: bool) -> None:
         self.model, self.dataset, self.budget, self.progress = model, dataset, budget, progress
         self.end = time.monotonic() + budget
-        self.survey = survey(dataset, model.species, model.noise, model.baseline)
+        self.survey = survey(dataset, model.species, model.noise, model.baseline, model.reference)
         self.tuning = Tuning()
         start = Settings() if model.zeta is None else Settings(zeta=float(model.zeta))
         self.settings = start
+        self.failure: Exception = InputError("frames have no labels that could be left out and predicted")
 
     def run(self) -> tuple[Tuning, dict[str, Any]]:
         self._choose_frames()
@@ -158,6 +161,8 @@ class _Search:
             if trial.score < best.score:
                 best = trial
                 self.settings = trial.settings
+        if not self.tuning.best.errors:
+            raise self.failure
         return self.tuning, self._parameters(self.tuning.best.settings)
 
     def _candidates(self) -> Iterator[Settings]:
@@ -193,8 +198,9 @@ class _Search:
         begin = time.monotonic()
         try:
             errors = self._cross_validate(settings)
-        except (CastileError, np.linalg.LinAlgError):
+        except (CastileError, np.linalg.LinAlgError) as error:
             errors = {}
+            self.failure = error
         score = float(np.mean([np.log(max(value, 1e-12)) for value in errors.values()])) if errors else np.inf
         return Trial(settings, score, errors, time.monotonic() - begin)
 
