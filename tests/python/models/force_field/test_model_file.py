@@ -1,7 +1,6 @@
 """Model files: what is written is read again bit for bit, or refused; nothing in between."""
 
 import copy
-import hashlib
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from damaged_files import mutated, rebuilt, write_new
 
 from castile.errors import FileReadError, FileWriteError, InputError, InputTypeError
 from castile.models.force_field import _model_file, _model_members
@@ -69,20 +69,6 @@ def model(tmp_path):
     path = tmp_path / "si.castile"
     write_model(path, METADATA, arrays())
     return path
-
-
-def rebuilt(path, change=None, *, sums=True, compression=zipfile.ZIP_STORED):
-    """Write a model file anew with other members, and sums that fit them."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist() if name != "SHA256SUMS"}
-    if change is not None:
-        change(members)
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-        if sums:
-            lines = [f"{hashlib.sha256(members[name]).hexdigest()}  {name}\n" for name in sorted(members)]
-            archive.writestr("SHA256SUMS", "".join(lines))
 
 
 def npy(array, **options):
@@ -368,34 +354,6 @@ def test_mutations_of_members_with_sums_that_fit_are_refused_or_read(tmp_path):
         except FileReadError:
             outcomes.add("refused")
     assert outcomes == {"read", "refused"}
-
-
-def write_new(path, data):
-    """Write a file anew: some systems wait for the disk when one is cut and written again."""
-    path.unlink()
-    path.write_bytes(data)
-
-
-def mutated(data, rng, number):
-    """Return bytes with one change, or sometimes several; every kind and place has its turn."""
-    bad = bytearray(data)
-    for _ in range(1 + (number % 7 == 0) * rng.randrange(4)):
-        place = rng.randrange(len(bad) + 1)
-        kind = number % 6
-        if kind == 0 and place < len(bad):
-            bad[place] ^= 1 << rng.randrange(8)
-        elif kind == 1 and place < len(bad):
-            bad[place] = rng.randrange(256)
-        elif kind == 2:
-            del bad[place : place + rng.choice([1, 1, 2, 8, 64])]
-        elif kind == 3:
-            bad[place:place] = rng.randbytes(rng.choice([1, 1, 2, 8, 64]))
-        elif kind == 4:
-            del bad[place:]
-        else:
-            start, length = rng.randrange(len(bad) + 1), rng.randrange(100)
-            bad[place : place + length] = bad[start : start + length]
-    return bytes(bad)
 
 
 def test_every_truncation_is_refused(model):
