@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from castile import _checks
+from castile._blas_threads import one_thread
 from castile.errors import InputError
 from castile.layouts import degree_slice, join_degrees, split_degrees
 
@@ -67,7 +67,7 @@ def wigner_matrices(rotation: Any, l_max: int) -> list[FloatArray]:
     turned = _real_harmonics(u @ matrix.T, l_max)
     weighted = _real_harmonics(u, l_max) * weights
     degrees = [degree_slice(degree) for degree in range(l_max + 1)]
-    with threadpool_limits(1, user_api="blas"):  # several threads change bits
+    with one_thread():  # several threads change bits
         return [turned[own] @ weighted[own].T for own in degrees]
 
 
@@ -112,7 +112,7 @@ def rotate_coefficients(coefficients: Any, rotation: Any) -> npt.NDArray[Any]:
     """
     parts = split_degrees(coefficients)
     matrices = wigner_matrices(rotation, len(parts) - 1)
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         turned = [part @ D.T.astype(part.dtype) for part, D in zip(parts, matrices, strict=True)]
     return join_degrees(turned)
 

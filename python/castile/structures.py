@@ -23,6 +23,7 @@ __all__ = [
     "is_single_frame",
     "iterate_frames",
     "species_table",
+    "volumes",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -245,6 +246,13 @@ def _check_cells(arrays: StructureArrays) -> None:
                 f"the periodic cell vectors of frame {arrays.first_frame + frame} span no volume: "
                 f"{arrays.cells[frame].tolist()}; check atoms.cell, or set atoms.pbc to False"
             )
+
+
+def volumes(cells: FloatArray) -> FloatArray:
+    """Return the volumes of cells (n, 3, 3), NaN for those without three vectors that span one."""
+    lengths = np.linalg.norm(cells, axis=2)
+    found = np.abs(np.linalg.det(cells))
+    return np.asarray(np.where(found > _SMALLEST_VOLUME_RATIO * np.prod(lengths, axis=1), found, np.nan))
 
 
 def species_table(

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-from threadpoolctl import threadpool_limits
 
 from castile import _checks, _core
+from castile._blas_threads import one_thread
 from castile.descriptors._core_cache import core_descriptor
 from castile.descriptors._input import last_within
 from castile.descriptors._parameters import Learned, expansion_parameters, number_of_primitives
@@ -137,7 +137,7 @@ def learn(
     """
     if not learns(descriptor):
         return Learned(), {}
-    with threadpool_limits(1, user_api="blas"):  # several threads change bits
+    with one_thread():  # several threads change bits
         return _learn(descriptor, structures, species, progress)
 
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import scipy.sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
-from threadpoolctl import threadpool_limits
 
 from castile import _checks, _core
+from castile._blas_threads import one_thread
 from castile._memory import require_memory
 from castile._pickling import VersionedPickle
 from castile.errors import InputError, InputTypeError
@@ -209,7 +209,7 @@ class KernelRidge(_checks.CheckedParameters, VersionedPickle, RegressorMixin, Ba
             n_groups=n_groups,
             square=self.kernel == "precomputed",
         )
-        with threadpool_limits(1, user_api="blas"):  # several threads change bits
+        with one_thread():  # several threads change bits
             gram = kernel.gram(data, progress)
             coefficients, residuals = solve(
                 gram, data.targets, alpha, data.weights, loo=_checks.flag("loo", self.loo), progress=progress
@@ -399,7 +399,7 @@ class KernelRidge(_checks.CheckedParameters, VersionedPickle, RegressorMixin, Ba
         grouped = None if groups is None else group_numbers(groups, n_rows, n_groups, subset=subset)
         columns = np.ascontiguousarray(self._row_coefficients().T)
         result = np.empty((n_rows, len(columns)))
-        with threadpool_limits(1, user_api="blas"):
+        with one_thread():
             blocks = choose_kernel(self).blocks(rows, self.X_fit_)
             for own, K in track(blocks, n_rows, "prediction", progress):
                 # Our product sums in the same order for any number of rows.

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse
-from threadpoolctl import threadpool_limits
 
+from castile._blas_threads import one_thread
 from castile._memory import require_memory
 from castile.errors import InputError, InputTypeError
 from castile.kernels._blocks import DotProduct, kernel_of_rows
@@ -120,7 +120,7 @@ def select(
         items = items[distinct]
     n_first = min(count, len(distinct))
     # BLAS with several threads sums in another order.
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         if method == "random":
             chosen = rng.permutation(len(items))[:n_first]
         elif method == "fps":

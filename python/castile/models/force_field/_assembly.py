@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from castile import _core
 from castile.data import Dataset
-from castile.errors import MemoryLimitError
+from castile.errors import InputError, MemoryLimitError
+from castile.models.force_field._memory_plan import MemoryPlan
 from castile.models.force_field._noise import KINDS
 from castile.models.force_field._whitening import Whitening
-from castile.structures import StructureArrays, as_structure_arrays
+from castile.structures import StructureArrays, as_structure_arrays, volumes
 
 __all__ = ["Columns", "LabelRows", "Layout", "label_layout", "row_chunks"]
 
@@ -106,7 +107,7 @@ def label_layout(
     energy = np.zeros(structures.n_frames) if energy is None else energy
     force = np.zeros(structures.n_atoms) if force is None else force
     stress = np.zeros(structures.n_frames) if stress is None else stress
-    volumes = np.abs(np.linalg.det(structures.cells))
+    of_cells = volumes(structures.cells)
     has = [values != 0.0 for values in (energy, force, stress)]
     counts = (int(has[0].sum()), 3 * int(has[1].sum()), 6 * int(has[2].sum()))
     starts = (0, counts[0], counts[0] + counts[1])
@@ -114,7 +115,7 @@ def label_layout(
         np.where(own, start + height * (np.cumsum(own) - 1), -1).astype(np.int64)
         for own, start, height in zip(has, starts, (1, 3, 6), strict=True)
     )
-    per_volume = stress[has[2]] / volumes[has[2]]
+    per_volume = stress[has[2]] / of_cells[has[2]]
     factors = (energy[has[0]], np.repeat(-force[has[1]], 3), np.repeat(per_volume, 6))
     return Layout(rows_of_energy, rows_of_force, rows_of_stress, np.concatenate(factors), counts)
 
@@ -129,7 +130,7 @@ class LabelRows:
 
 
 def row_chunks(
-    columns: Columns, dataset: Dataset, noise: dict[str, float], max_bytes: int
+    columns: Columns, dataset: Dataset, noise: dict[str, float], plan: MemoryPlan
 ) -> Iterator[tuple[int, list[LabelRows]]]:
     """Yield the rows of some frames after the other, with how many frames they are.
 
@@ -140,17 +141,18 @@ def row_chunks(
         Its energies are those that the columns are to describe.
     noise : dict
         Standard deviation by kind: weights and sigmas of single labels are relative to these.
-    max_bytes : int
+    plan : MemoryPlan
         Memory for rows.
     """
     sigmas = dataset.noise(**noise)
     factors = (noise["energy"] / sigmas.energy, noise["force"] / sigmas.force, noise["stress"] / sigmas.stress)
-    most_rows = max_bytes // columns.bytes_per_row
-    for first, last in _runs(dataset, factors, int(most_rows)):
+    usual, most = (int(n_bytes) // columns.bytes_per_row for n_bytes in (plan.usual, plan.most))
+    for first, last in _runs(dataset, factors, usual, most):
         part = dataset.subset(slice(first, last))
         atoms = slice(int(dataset.offsets[first]), int(dataset.offsets[last]))
         energy, force, stress = factors[0][first:last], factors[1][atoms], factors[2][first:last]
         structures = as_structure_arrays(part.frames, first)
+        _require_volume(structures, stress)
         layout = label_layout(structures, energy, force, stress)
         rows = layout.split(columns.rows(structures, layout))
         targets = (
@@ -164,19 +166,28 @@ def row_chunks(
         )
 
 
-def _runs(dataset: Dataset, factors: tuple[FloatArray, FloatArray, FloatArray], most: int) -> Iterator[tuple[int, int]]:
-    """Cut the frames into runs of at most so many rows."""
+def _require_volume(structures: StructureArrays, stress: FloatArray) -> None:
+    flat = (stress != 0.0) & np.isnan(volumes(structures.cells))
+    if flat.any():
+        frame = structures.first_frame + int(np.flatnonzero(flat)[0])
+        raise InputError(f"frame {frame} has a stress, but its cell no volume; take the stress away, or set the cell")
+
+
+def _runs(
+    dataset: Dataset, factors: tuple[FloatArray, FloatArray, FloatArray], usual: int, most: int
+) -> Iterator[tuple[int, int]]:
+    """Cut the frames into runs of at most ``usual`` rows, or of one frame that has more."""
     of_forces = np.add.reduceat(np.append(3 * (factors[1] != 0.0), 0), dataset.offsets[:-1])
     n_rows = (factors[0] != 0.0) + np.where(dataset.n_atoms > 0, of_forces, 0) + 6 * (factors[2] != 0.0)
     largest = int(n_rows.max(initial=1))
-    if most < largest:
+    if largest > most:
         raise MemoryLimitError(
             f"max_memory leaves {most} rows at a time, but frame {int(n_rows.argmax())} alone has {largest}; "
-            f"raise max_memory, or take fewer sparse points"
+            "raise max_memory, or take fewer sparse points"
         )
     first, total = 0, 0
     for frame, n in enumerate(n_rows.tolist()):
-        if total + n > most:
+        if total + n > usual and frame > first:
             yield first, frame
             first, total = frame, 0
         total += n

@@ -6,16 +6,15 @@ triangle is Fortran-ordered, upper, with zeros below, so that neither has to be 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
-from threadpoolctl import ThreadpoolController
 
 from castile import _checks
+from castile._blas_threads import one_thread
 from castile.errors import InputError
 
 __all__ = ["PANEL", "check_matrix", "check_vector", "divide_rows", "one_thread", "pack", "panels", "unpack"]
@@ -26,17 +25,6 @@ FloatArray = npt.NDArray[np.float64]
 # others there are, nor on its place (OpenBLAS treats columns alike in multiples of 48).
 PANEL = 48
 _BLOCK = 128  # columns of the triangle: the rest is matrix products, which are faster than triangular solves
-
-
-def one_thread() -> Any:
-    """Limit BLAS to one thread inside of a ``with`` block; several sum in another order."""
-    return _libraries().limit(limits=1, user_api="blas")
-
-
-@functools.cache
-def _libraries() -> ThreadpoolController:
-    # The search for libraries takes milliseconds; those of NumPy and SciPy have been loaded by now.
-    return ThreadpoolController()
 
 
 def panels(n_rows: int) -> Iterator[slice]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.stats
 
 from castile.data import Dataset
-from castile.models.force_field.prediction import Prediction
+from castile.models.force_field.prediction import Prediction, Uncertainty
 
 __all__ = ["Calibration", "calibrate", "held_out"]
 
@@ -26,56 +26,66 @@ class Calibration:
     Attributes
     ----------
     factors : dict
-        By kind: root mean square of error over standard deviation, with which it becomes one.
+        By kind: root mean square of errors over that of standard deviations, which are multiplied by it.
     correlations : dict
         By kind: rank correlation of absolute errors and standard deviations; of forces, of their norms by atom.
+    coverage : dict
+        By kind: share of errors within one scaled standard deviation, 0.68 if they are normal.
     n_frames : int
         Held out.
     """
 
     factors: dict[str, float]
     correlations: dict[str, float]
+    coverage: dict[str, float]
     n_frames: int
 
     def to_metadata(self) -> dict[str, Any]:
         """Return what the constructor takes."""
-        return {"factors": self.factors, "correlations": self.correlations, "n_frames": self.n_frames}
+        return {
+            "factors": self.factors,
+            "correlations": self.correlations,
+            "coverage": self.coverage,
+            "n_frames": self.n_frames,
+        }
 
 
 def held_out(dataset: Dataset, share: float, seed: int) -> npt.NDArray[np.bool_]:
     """Return which frames are held out: a share drawn at random, but no isolated atoms."""
     chosen = np.zeros(len(dataset), dtype=bool)
     usable = np.flatnonzero(~dataset.isolated)
-    n = round(share * len(usable))
-    if n >= _FEWEST and len(usable) - n >= _FEWEST:
+    n = max(round(share * len(usable)), _FEWEST if share > 0.0 else 0)
+    if n > 0 and len(usable) - n >= 2 * _FEWEST:
         chosen[np.random.default_rng(seed).choice(usable, n, replace=False)] = True
     return chosen
 
 
-def calibrate(dataset: Dataset, prediction: Prediction) -> Calibration:
+def calibrate(dataset: Dataset, prediction: Prediction, stds: Uncertainty) -> Calibration:
     """Compare errors of a prediction with its standard deviations."""
-    assert prediction.uncertainty is not None
-    stds = prediction.uncertainty
     of_atoms, stressed = dataset.has_forces, dataset.has_stress & ~np.isnan(prediction.stress).any(axis=1)
-    counted = dataset.has_energy
+    counted, n_atoms = dataset.has_energy, dataset.n_atoms
+    # Per atom, so that large frames do not decide alone.
     errors = {
-        "energy": (prediction.energy - dataset.energies)[counted],
+        "energy": ((prediction.energy - dataset.energies) / n_atoms)[counted],
         "force": (prediction.forces - dataset.forces)[of_atoms],
         "stress": (prediction.stress - dataset.stresses)[stressed],
     }
     deviations = {
-        "energy": stds.energy_std[counted],
+        "energy": (stds.energy_std / n_atoms)[counted],
         "force": stds.forces_std[of_atoms],
         "stress": stds.stress_std[stressed],
     }
-    factors, correlations = {}, {}
+    factors, correlations, coverage = {}, {}, {}
     for kind, error in errors.items():
         if len(error) < _FEWEST:
             continue
-        known = deviations[kind] > 0.0
-        factors[kind] = float(np.sqrt(np.mean((error[known] / deviations[kind][known]) ** 2))) if known.any() else 1.0
+        # Of sums of squares: components that vanish by symmetry have ratios of rounding errors, which mean nothing.
+        total = float(np.sum(deviations[kind] ** 2))
+        factor = float(np.sqrt(np.sum(error**2) / total)) if total > 0.0 else 1.0
+        factors[kind] = factor if factor > 0.0 else 1.0
         correlations[kind] = _rank_correlation(error, deviations[kind])
-    return Calibration(factors, correlations, len(dataset))
+        coverage[kind] = float(np.mean(np.abs(error) <= factors[kind] * deviations[kind]))
+    return Calibration(factors, correlations, coverage, len(dataset))
 
 
 def _rank_correlation(errors: FloatArray, deviations: FloatArray) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from pathlib import Path
 
-from castile.errors import InputError, InputTypeError
+from castile.errors import FileWriteError, InputError, InputTypeError
 from castile.models.force_field._normal import NormalEquations
 
 __all__ = ["Checkpoint"]
@@ -47,12 +48,22 @@ class Checkpoint:
 
     def keep(self, state: NormalEquations, n_frames: int) -> None:
         """Write the sums after so many frames, unless that was done shortly before."""
-        if self._path is None or time.monotonic() - self._last < _SECONDS:
+        if time.monotonic() - self._last >= _SECONDS:
+            self.keep_all(state, n_frames)
+
+    def keep_all(self, state: NormalEquations, n_frames: int) -> None:
+        """Write the sums after so many frames."""
+        if self._path is None:
             return
+        notes = dict(state.notes)
         state.notes.update(of=self._name, frames_of_this=n_frames)
-        state.save(self._path)
-        for note in ("of", "frames_of_this"):
-            del state.notes[note]
+        try:
+            state.save(self._path)
+        except FileWriteError as error:  # which is no reason to lose the fit, too
+            warnings.warn(f"no checkpoint was written: {error}", stacklevel=2)
+        finally:
+            state.notes.clear()
+            state.notes.update(notes)
         self._last = time.monotonic()
 
     def remove(self) -> None:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+
+from castile._blas_threads import one_thread
 
 __all__ = ["CompositionFit", "fit_composition"]
 
@@ -52,7 +53,7 @@ def fit_composition(counts: FloatArray, energies: FloatArray, sizes: FloatArray)
     mean = float(np.mean(energies / counts.sum(axis=1)))
     fractions = counts / sizes[:, None]
     residuals = (energies - mean * counts.sum(axis=1)) / sizes
-    with threadpool_limits(1, user_api="blas"):  # several threads change bits
+    with one_thread():  # several threads change bits
         left, values, right = np.linalg.svd(fractions, full_matrices=False)
         rank = int(np.count_nonzero(values > _RANK_TOLERANCE * values[0]))
         right = right[:rank]

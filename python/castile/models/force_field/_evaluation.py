@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from castile import _core
 from castile.progress import cut, track
-from castile.structures import StructureArrays
+from castile.structures import StructureArrays, volumes
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -24,7 +24,7 @@ class Evaluation(NamedTuple):
     energies: FloatArray  # (n_atoms,), eV, of each atom
     energy: FloatArray  # (n_frames,), eV
     forces: FloatArray  # (n_atoms, 3), eV/Å
-    stress: FloatArray  # (n_frames, 6), eV/Å³; NaN where not all directions are periodic
+    stress: FloatArray  # (n_frames, 6), eV/Å³; NaN without a cell
     committee: FloatArray  # (n_members, n_frames), eV
 
 
@@ -69,7 +69,7 @@ def evaluate(
         energy,
         np.concatenate(forces),
         _stresses(np.concatenate(strain), structures),
-        np.array(committee).reshape(-1, structures.n_frames),
+        np.array(committee).reshape(potential.n_members, structures.n_frames),
     )
 
 
@@ -83,8 +83,5 @@ def _sums(values: FloatArray, offsets: npt.NDArray[np.int64]) -> FloatArray:
 
 
 def _stresses(strain: FloatArray, structures: StructureArrays) -> FloatArray:
-    periodic = structures.pbc.all(axis=1)
-    volumes = np.where(periodic, np.abs(np.linalg.det(structures.cells)), 1.0)
-    voigt = strain.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]] / volumes[:, None]
-    voigt[~periodic] = np.nan
-    return np.asarray(voigt)
+    voigt = strain.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]]
+    return np.asarray(voigt / volumes(structures.cells)[:, None])

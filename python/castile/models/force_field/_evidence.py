@@ -8,15 +8,15 @@ import numpy as np
 
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
 
-__all__ = ["log_evidence", "most_probable"]
+__all__ = ["NOISE_FACTORS", "log_evidence", "most_probable"]
 
 _PRIORS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # eV, for typical forces
-# Of the noise; what is above one would trade energies, which are few, for forces.
-_NOISES = (0.1, 0.2, 0.45, 1.0)
+NOISE_FACTORS = (1.0, 0.45, 0.2, 0.1)
+"""What noise may be multiplied by; more than one would trade energies, which are few, for forces."""
 
 
 def most_probable(
-    state: NormalEquations, noise: Mapping[str, float], scale: float, prior: float | None, fixed_noise: bool
+    state: NormalEquations, noise: Mapping[str, float], scale: float, prior: float | None, factors: Sequence[float]
 ) -> tuple[float, float]:
     """Return the prior in eV and the factor of the noise with the largest evidence, of a few.
 
@@ -29,11 +29,10 @@ def most_probable(
         What priors are in proportion to.
     prior : float or None
         In eV, if it is given.
-    fixed_noise : bool
-        Whether the factor is one.
+    factors : sequence of float
+        Of the noise; the first is the safest.
     """
     priors = [factor * scale for factor in _PRIORS] if prior is None else [prior]
-    noises = [1.0] if fixed_noise else list(_NOISES)
     known: dict[tuple[float, float], float] = {}
 
     def evidence(at: tuple[float, float]) -> float:
@@ -41,10 +40,10 @@ def most_probable(
             known[at] = _evidence(state, noise, *at)
         return known[at]
 
-    best = (priors[0], noises[-1])
+    best = (priors[0], factors[0])
     for _ in range(2):  # one after the other, twice: they hardly depend on each other
         best = _best([(p, best[1]) for p in priors], evidence)
-        best = _best([(best[0], f) for f in noises], evidence)
+        best = _best([(best[0], f) for f in factors], evidence)
     return best
 
 

@@ -24,9 +24,8 @@ __all__ = ["FittedPairTerm", "FittedSoapTerm", "FittedTerm", "fit_term", "restor
 FloatArray = npt.NDArray[np.float64]
 Block = TriangularBlock | EigenBlock | DiagonalBlock
 
-# Rows of each species that sparse points are chosen from.
-_MOST_CANDIDATES = 20_000
-_MOST_CANDIDATE_BYTES = 1 << 28
+_MOST_CANDIDATES = 20_000  # rows of each species that sparse points are chosen from
+_COPIES = 6  # of them, and of what chooses among them, that there are at once
 _ATOMS_AT_ONCE = 4_096
 
 
@@ -42,12 +41,15 @@ class FittedSoapTerm:
     points : tuple of ndarray, each of shape (n_points, n_features)
         Rows of norm one, for each species.
     prior_factor : float
+    selection : str
+        How the points were chosen.
     """
 
     descriptor: Any
     zeta: float
     points: tuple[FloatArray, ...]
     prior_factor: float = 1.0
+    selection: str = "cholesky"
 
     @property
     def n_columns(self) -> int:
@@ -79,7 +81,7 @@ class FittedSoapTerm:
     def specification(self) -> SoapTerm:
         """Return the term that would be fitted like this."""
         n_sparse = max(map(len, self.points))
-        return SoapTerm(self.descriptor, self.zeta, n_sparse, prior_factor=self.prior_factor)
+        return SoapTerm(self.descriptor, self.zeta, n_sparse, self.selection, prior_factor=self.prior_factor)
 
     def describe(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
         """Return metadata and arrays for a file."""
@@ -88,6 +90,7 @@ class FittedSoapTerm:
             "descriptor": describe_descriptor(self.descriptor),
             "zeta": self.zeta,
             "prior_factor": self.prior_factor,
+            "selection": self.selection,
         }
         return metadata, {f"points_{k}": rows for k, rows in enumerate(self.points)}
 
@@ -156,7 +159,15 @@ def core_of(descriptor: Any) -> Any:
     return descriptor._core(descriptor._species_or_raise())
 
 
-def fit_term(term: Term, frames: list[Any], species: tuple[str, ...], lengths: Lengths, seed: int) -> FittedTerm:
+def fit_term(
+    term: Term,
+    frames: list[Any],
+    species: tuple[str, ...],
+    lengths: Lengths,
+    *,
+    seed: int,
+    max_memory: int,
+) -> FittedTerm:
     """Choose what a term learns from structures alone: its lengths and sparse points.
 
     Parameters
@@ -166,15 +177,18 @@ def fit_term(term: Term, frames: list[Any], species: tuple[str, ...], lengths: L
     species : tuple of str
     lengths : Lengths
     seed : int
+    max_memory : int
+        Bytes; bounds the number of environments that points are chosen from.
     """
     descriptor = descriptor_for(term, species, lengths, frames)
     if isinstance(term, PairTerm):
         return FittedPairTerm(descriptor, _root_mean_squares(descriptor, frames), term.prior_factor)
-    points = []
+    points, wanted = [], term.points_of_each(len(species))
     for k, symbol in enumerate(species):
-        rows = _unit_rows(descriptor, frames, symbol, np.random.default_rng([seed, k]))
-        points.append(_sparse_points(rows, term, seed, symbol, term.points_of_each(len(species))))
-    return FittedSoapTerm(descriptor, float(term.zeta), tuple(points), term.prior_factor)
+        most = _most_candidates(descriptor, wanted, max_memory)
+        rows = _unit_rows(descriptor, frames, symbol, most, np.random.default_rng([seed, k]))
+        points.append(_sparse_points(rows, term, seed, symbol, wanted))
+    return FittedSoapTerm(descriptor, float(term.zeta), tuple(points), term.prior_factor, term.selection)
 
 
 def _root_mean_squares(descriptor: Any, frames: list[Any]) -> FloatArray:
@@ -187,11 +201,16 @@ def _root_mean_squares(descriptor: Any, frames: list[Any]) -> FloatArray:
     return np.where(means > 0.0, means, 1.0)
 
 
-def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, rng: np.random.Generator) -> FloatArray:
-    """Return features of norm one of the atoms of a species, or of some of them."""
+def _most_candidates(descriptor: Any, n_points: int, max_memory: int) -> int:
+    """Return how many rows fit, with the factor of as many columns as points that some methods need."""
+    width = max(len(descriptor.get_feature_names_out()), n_points)
+    return max(n_points, min(_MOST_CANDIDATES, max_memory // (8 * _COPIES * width)))
+
+
+def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, most: int, rng: np.random.Generator) -> FloatArray:
+    """Return features of norm one of the atoms of a species, or of ``most`` of them."""
     counts = np.array([np.count_nonzero(np.array(atoms.get_chemical_symbols()) == symbol) for atoms in frames])
-    total, n_features = int(counts.sum()), len(descriptor.get_feature_names_out())
-    most = max(1, min(_MOST_CANDIDATES, _MOST_CANDIDATE_BYTES // (8 * n_features)))
+    total = int(counts.sum())
     wanted = np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
     parts, before = [], 0
     offsets = _offsets(counts)
@@ -234,6 +253,7 @@ def restore_term(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) 
             return FittedPairTerm(descriptor, arrays["scales"], float(metadata["prior_factor"]))
         _checks.choice("kind", metadata["kind"], ("pair", "soap"))
         points = tuple(arrays[f"points_{k}"] for k in range(len(descriptor.species_)))
-        return FittedSoapTerm(descriptor, float(metadata["zeta"]), points, float(metadata["prior_factor"]))
+        factor, selection = float(metadata["prior_factor"]), str(metadata["selection"])
+        return FittedSoapTerm(descriptor, float(metadata["zeta"]), points, factor, selection)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the file does not describe a term of a force field: {error!r}") from error

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 _FARTHEST_NEIGHBOR = 6.0  # Å: a nearest neighbor is looked for up to here
 _ALONE = 3.0  # Å: of atoms without any
 _ATOMS_AT_ONCE = 10_000
+_OPEN = 0.8  # nearest distance over spacing: 0.866 in a diamond lattice, the most open of the common ones
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Lengths:
     neighbor : float
         Mean distance of the nearest neighbor.
     spacing : float
-        Cube root of the volume per atom; of molecules, which have no volume, that of a solid with such neighbors.
+        Cube root of the volume per atom, at most that of an open solid with such neighbors, as molecules and slabs have
+        no volume of their own.
     """
 
     neighbor: float
@@ -46,9 +48,9 @@ def lengths_of(frames: list[Atoms]) -> Lengths:
         nearest[some] = np.minimum.reduceat(pairs.d, pairs.offsets[:-1][some])
     neighbor = float(nearest.mean())
     spacings = [(atoms.cell.volume / len(atoms)) ** (1 / 3) for atoms in frames if atoms.pbc.all() and len(atoms)]
-    # Atoms of a diamond lattice, the most open of the common ones, are 0.866 spacings apart.
-    spacing = float(np.mean(spacings)) if spacings else neighbor / 0.866
-    return Lengths(neighbor, spacing)
+    # Vacuum around slabs and molecules is no volume of theirs.
+    most = neighbor / _OPEN
+    return Lengths(neighbor, min(float(np.mean(spacings)), most) if spacings else most)
 
 
 def shortest_distances(frames: list[Atoms], species_of_atom: npt.NDArray[np.int32], n_species: int) -> FloatArray:

@@ -65,6 +65,7 @@ def checked_calibration(metadata: Mapping[str, Any]) -> Calibration:
     return Calibration(
         {kind: positive(f"factor of {kind}", value) for kind, value in factors.items()},
         {kind: _checks.real(f"correlation of {kind}", value) for kind, value in correlations.items()},
+        {kind: _checks.real(f"coverage of {kind}", value) for kind, value in metadata["coverage"].items()},
         _checks.integer("n_frames", metadata["n_frames"], 1, 1 << 60),
     )
 

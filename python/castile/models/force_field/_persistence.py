@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +47,17 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 _MODEL = "ForceField"
 _UNITS = {"length": "Å", "energy": "eV", "force": "eV/Å", "stress": "eV/Å³"}
-_PARAMETERS = ("noise", "prior", "species", "baseline", "repulsion", "calibration", "max_memory", "seed")
+_PARAMETERS = (
+    "noise",
+    "noise_factor",
+    "prior",
+    "species",
+    "baseline",
+    "repulsion",
+    "calibration",
+    "max_memory",
+    "seed",
+)
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -139,7 +150,7 @@ def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> Non
     calibration = metadata["calibration"]
     model.calibration_ = None if calibration is None else checked_calibration(calibration)
     model.training_ = dict(metadata["training"])
-    model._row_bytes()
+    model._plan(model.foundation_)
     model._make_potential()
     _try_out(model)
 
@@ -188,6 +199,9 @@ def _under(arrays: Arrays, folder: str) -> Arrays:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
+    """Return a parameter as JSON has it."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (tuple, set)):
         return list(value)
-    return dict(value) if isinstance(value, dict) else value
+    return dict(value) if isinstance(value, Mapping) else value

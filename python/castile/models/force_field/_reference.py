@@ -35,7 +35,7 @@ def check_reference(calculator: Any) -> None:
 
 
 def reference_labels(calculator: Any, frames: list[Atoms]) -> ReferenceLabels:
-    """Ask an ASE calculator for frames; its own errors are passed on with the frame's number."""
+    """Ask an ASE calculator for frames; its own errors are passed on."""
     check_reference(calculator)
     energy, forces, stress = np.zeros(len(frames)), [np.zeros((0, 3))], np.full((len(frames), 6), np.nan)
     for number, given in enumerate(frames):

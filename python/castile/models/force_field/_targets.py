@@ -26,6 +26,7 @@ def learned_part(dataset: Dataset, foundation: Foundation, reference: Any) -> Da
     foundation : Foundation
     reference : ASE calculator or None
     """
+    species_table(foundation.species, dataset.numbers, "ForceField")
     counts = compositions(dataset, foundation.species)
     rest = replace(dataset, energies=foundation.baseline.subtract(counts, dataset.energies))
     if reference is not None:

@@ -35,6 +35,8 @@ FloatArray = npt.NDArray[np.float64]
 # For forces that spread by 0.87 eV/Å; others are in proportion. See docs/force_fields.md.
 _NOISE = {"energy": 0.0005, "force": 0.05, "stress": 0.002}
 _SPREAD = 0.87
+_SMALL_FORCE = 0.01  # eV/Å
+_NO_SPREAD = 1e-5  # eV/Å or eV/atom
 _FEW = 5  # frames that typical lengths are taken from
 
 
@@ -139,13 +141,17 @@ def survey(
     return Survey(known, scale, _noise(noise, scale), lengths_of(typical_frames(dataset, left)), references)
 
 
-def lay_foundation(dataset: Dataset, terms: Sequence[Term], found: Survey, *, repulsion: bool, seed: int) -> Foundation:
+def lay_foundation(
+    dataset: Dataset, terms: Sequence[Term], found: Survey, *, repulsion: bool, seed: int, max_memory: int
+) -> Foundation:
     """Choose everything else that the linear problem stands on: radii of repulsion and sparse points."""
     bound = bound_frames(dataset)
     of_atoms = species_table(found.species, np.unique(dataset.numbers), "ForceField")[dataset.numbers]
     shortest = shortest_distances(dataset.frames, of_atoms, len(found.species))
     radii = radii_below(shortest, found.species) if repulsion else None
-    fitted = tuple(fit_term(term, bound, found.species, found.lengths, seed) for term in terms)
+    fitted = tuple(
+        fit_term(term, bound, found.species, found.lengths, seed=seed, max_memory=max_memory) for term in terms
+    )
     whitening = Whitening([block for term in fitted for block in term.blocks()])
     return Foundation(**vars(found), shortest=shortest, repulsion=radii, terms=fitted, whitening=whitening)
 
@@ -199,15 +205,13 @@ def _require_labels(dataset: Dataset) -> None:
 
 
 def _scale(dataset: Dataset, energies: FloatArray) -> float:
-    """Return the spread of the forces over that of a typical set; without forces that of energies per atom."""
+    """Return the spread of the forces over that of a typical set; where there is none to speak of, that of energies."""
     forces = dataset.forces[dataset.has_forces]
-    if len(forces):
-        spread = float(np.sqrt(np.mean(forces**2)))
-    else:
-        counted = dataset.has_energy & ~dataset.isolated
-        per_atom = energies[counted] / dataset.n_atoms[counted]
-        spread = float(np.std(per_atom)) if counted.any() else 0.0
-    return spread / _SPREAD if spread > 0.0 else 1.0
+    spread = float(np.sqrt(np.mean(forces**2))) if len(forces) else 0.0
+    counted = dataset.has_energy & ~dataset.isolated
+    if spread < _SMALL_FORCE and counted.any():  # perfect crystals
+        spread = max(spread, float(np.std(energies[counted] / dataset.n_atoms[counted])))
+    return spread / _SPREAD if spread > _NO_SPREAD else 1.0
 
 
 def _noise(given: Mapping[str, float] | None, scale: float) -> dict[str, float]:

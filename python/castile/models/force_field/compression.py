@@ -14,6 +14,7 @@ from castile import _checks, data
 from castile.data import Dataset
 from castile.descriptors import SOAP
 from castile.errors import InputError
+from castile.models.force_field._units import SHOWN
 from castile.models.force_field.error_table import ErrorTable
 from castile.models.force_field.terms import SoapTerm, Term
 
@@ -63,13 +64,12 @@ class CompressionTable:
     chosen: Candidate
 
     def __str__(self) -> str:
-        kinds = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
-        known = [kind for kind in kinds if kind in self.candidates[0].errors]
+        known = [kind for kind in SHOWN if kind in self.candidates[0].errors]
         head = f"  {'descriptor':<34} {'features':>8} {'µs/atom':>8}"
-        lines = [head + "".join(f" {kind + ', ' + kinds[kind][1]:>18}" for kind in known)]
+        lines = [head + "".join(f" {kind + ', ' + SHOWN[kind][1]:>18}" for kind in known)]
         for one in self.candidates:
             mark = "*" if one is self.chosen else " "
-            values = "".join(f" {kinds[kind][0] * one.errors[kind]['mae']:>18.3f}" for kind in known)
+            values = "".join(f" {SHOWN[kind][0] * one.errors[kind]['mae']:>18.3f}" for kind in known)
             lines.append(f"{mark} {one.name:<34} {one.n_features:>8} {one.micros:>8.1f}{values}")
         return "\n".join(lines)
 

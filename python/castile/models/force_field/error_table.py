@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from castile.data import Dataset
+from castile.models.force_field._units import SHOWN
 from castile.models.force_field.prediction import Prediction
 
 __all__ = ["ErrorTable", "Residuals", "error_table", "residuals"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_UNITS = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
 _HEADER = f"{'group':<24} {'quantity':<8} {'n':>8} {'MAE':>10} {'RMSE':>10} {'R²':>9}  unit"
 
 
@@ -93,7 +93,7 @@ class ErrorTable:
     def __str__(self) -> str:
         lines = [_HEADER]
         for row in self.rows:
-            factor, unit = _UNITS[row["quantity"]]
+            factor, unit = SHOWN[row["quantity"]]
             lines.append(
                 f"{row['group']:<24} {row['quantity']:<8} {row['n']:>8} {factor * row['mae']:>10.3f} "
                 f"{factor * row['rmse']:>10.3f} {row['r2']:>9.5f}  {unit}"
@@ -103,11 +103,11 @@ class ErrorTable:
     __repr__ = __str__
 
 
-def error_table(found: list[Residuals]) -> ErrorTable:
+def error_table(found: list[Residuals], *, by_group: bool = True) -> ErrorTable:
     """Return the errors for all groups together and, if there are several, for each."""
     rows = [_row("all", one) for one in found]
     names = sorted({str(name) for one in found for name in np.unique(one.groups)})
-    for name in names if len(names) > 1 else []:
+    for name in names if by_group and len(names) > 1 else []:
         for one in found:
             own = one.groups == name
             if own.any():

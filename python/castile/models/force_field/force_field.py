@@ -13,16 +13,17 @@ from ase.calculators.mixing import SumCalculator
 from sklearn.base import BaseEstimator, clone
 
 from castile import _checks, _core, data
-from castile._memory import format_bytes
 from castile._pickling import VersionedPickle
 from castile.data import Dataset
 from castile.descriptors import SOAP
-from castile.errors import InputError, InputTypeError, MemoryLimitError, NotFittedError
-from castile.models.force_field._assembly import row_chunks
+from castile.errors import InputError, InputTypeError, NotFittedError
+from castile.models.force_field._assembly import Columns, row_chunks
 from castile.models.force_field._calibration import Calibration, calibrate, held_out
 from castile.models.force_field._checkpointing import Checkpoint
 from castile.models.force_field._evaluation import evaluate
-from castile.models.force_field._evidence import log_evidence, most_probable
+from castile.models.force_field._evidence import NOISE_FACTORS, log_evidence, most_probable
+from castile.models.force_field._memory_plan import MemoryPlan, plan_memory
+from castile.models.force_field._noise import KINDS
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
 from castile.models.force_field._persistence import fingerprint, load, save
 from castile.models.force_field._posterior import Posterior
@@ -51,9 +52,6 @@ __all__ = ["ForceField"]
 FloatArray = npt.NDArray[np.float64]
 
 _DEFAULT_MEMORY = 1 << 31
-# For rows: of max_memory, and in bytes, as more makes nothing faster.
-_ROW_SHARE = 0.25
-_MOST_ROW_BYTES = 1 << 28
 
 
 class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
@@ -73,9 +71,11 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         Of the default SOAP term, if ``terms`` are not given.
     noise : dict, optional
         Standard deviations ``{"energy": eV/atom, "force": eV/Å, "stress": eV/Å³}`` of the labels, or some of these; by
-        default 0.0006, 0.06 and 0.0023 times the root mean square of the forces in eV/Å, or a tenth to a half of that
-        if this makes the training data more probable. Labels with sigmas of their own and weights: see
-        :func:`castile.data.read`.
+        default 0.0006, 0.06 and 0.0023 times the root mean square of the forces in eV/Å. Labels with sigmas of their
+        own and weights: see :func:`castile.data.read`.
+    noise_factor : float or "evidence", optional
+        Of all noise. "evidence": the one out of 0.1, 0.2, 0.45 and 1 for which the training data are the most probable;
+        this is the default unless ``noise`` is given, which is then taken as it is.
     prior : float, optional
         Prior standard deviation in eV of what each term adds to an atom's energy; by default the one for which the
         training data are the most probable.
@@ -89,10 +89,12 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     reference : ASE calculator, optional
         Its energies, forces and stresses are subtracted before the fit and added to predictions. It is not saved.
     calibration : float, default=0.1
-        Share of the frames of ``fit`` that are held out at first, to see how large errors are beside their standard
-        deviations; these are then scaled. Zero: none are, and standard deviations are those of the posterior.
+        Share of the frames of ``fit`` that are held out at first, three or more, to see how large errors are beside
+        their standard deviations; these are then scaled. Zero, or fewer than nine frames: none are, and standard
+        deviations are those of the posterior, far too small as a rule. ``partial_fit`` keeps the factors of ``fit``.
     max_memory : int, default=2**31
-        Bytes that fitting may take beyond the data and the compiled core, whatever the number of frames.
+        Bytes that fitting may take beyond the data and the compiled core, whatever the number of frames. With little
+        of it, sparse points are chosen from fewer environments.
     seed : int, default=0
 
     Attributes
@@ -140,6 +142,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         zeta: float | None = None,
         n_sparse: int | None = None,
         noise: Mapping[str, float] | None = None,
+        noise_factor: float | str | None = None,
         prior: float | None = None,
         species: Sequence[str] | None = None,
         baseline: Mapping[str, float] | None = None,
@@ -156,6 +159,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         self.zeta = zeta
         self.n_sparse = n_sparse
         self.noise = noise
+        self.noise_factor = noise_factor
         self.prior = prior
         self.species = species
         self.baseline = baseline
@@ -166,6 +170,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     _committee: tuple[tuple[int, int], _core.Potential] | None = None
+    _columns_of: tuple[Foundation, Columns] | None = None
     foundation_: Foundation
     calibration_: Calibration | None
 
@@ -187,7 +192,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without what is compiled, which follows from the rest."""
         state = super().__getstate__()
-        for name in ("potential_", "_committee"):
+        for name in ("potential_", "_committee", "_columns_of"):
             state.pop(name, None)
         return state
 
@@ -227,19 +232,27 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """
         dataset = self._read(frames)
         self.prepare(dataset, progress=progress)
-        out = held_out(dataset, self._checked_share(), _checks.integer("seed", self.seed, 0))
+        out = held_out(dataset, self._checked_share(), int(self.seed))
+        # The rows of held-out frames come last, so that a model without them is had on the way.
+        dataset = dataset.subset(np.concatenate([np.flatnonzero(~out), np.flatnonzero(out)]))
+        n_rest = int(np.count_nonzero(~out))
+        rest, others = dataset.subset(slice(0, n_rest)), dataset.subset(slice(n_rest, None))
+        keeper = self._checkpoint(checkpoint, rest)
+        self._accumulate(rest, keeper, progress)
+        keeper.keep_all(self.state_, n_rest)
+        held: ErrorTable | None = None
         if out.any():
-            # The rows of held-out frames come last, so that a model without them is had on the way.
-            dataset = dataset.subset(np.concatenate([np.flatnonzero(~out), np.flatnonzero(out)]))
-            n_rest = int(np.count_nonzero(~out))
-            rest, others = dataset.subset(slice(0, n_rest)), dataset.subset(slice(n_rest, None))
-            self.accumulate(rest, progress=progress, checkpoint=checkpoint)
             self.solve(rest, progress=progress)
-            self.calibration_ = calibrate(others, self.predict(others.frames, uncertainty=True, progress=progress))
-            self.accumulate(others, progress=progress)
-        else:
-            self.accumulate(dataset, progress=progress, checkpoint=checkpoint)
-        return self.solve(dataset, progress=progress)
+            prediction = self.predict(others.frames, progress=progress)
+            stds = self._posterior().uncertainty(others.frames, progress)
+            self.calibration_ = calibrate(others, prediction, stds)
+            held = error_table(residuals(others, prediction), by_group=False)
+            self._accumulate(others, Checkpoint(None, ""), progress)
+        self.solve(dataset, progress=progress)
+        trained = error_table(residuals(dataset, self.predict(dataset.frames, progress=progress)), by_group=False)
+        self.training_["errors"] = {"training": trained.rows, "held out": [] if held is None else held.rows}
+        keeper.remove()
+        return self
 
     def partial_fit(self, frames: Any, y: Any = None, *, progress: bool = False) -> ForceField:
         """Add frames to those of earlier calls, and solve anew; the first call also chooses the sparse points."""
@@ -261,20 +274,22 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             check_reference(self.reference)
         self._check_parameters()
         found = survey(dataset, self.species, self.noise, self.baseline, self.reference)
-        self.foundation_ = lay_foundation(
+        foundation = lay_foundation(
             dataset,
             self._terms(),
             found,
             repulsion=bool(self.repulsion),
             seed=int(self.seed),
+            max_memory=int(self.max_memory),
         )
-        self.species_ = self.foundation_.species
-        self.state_ = NormalEquations(self.foundation_.whitening.n_whitened)
-        self.calibration_ = None
-        self._row_bytes()
+        self._plan(foundation)
+        # Nothing is changed before all that can fail is done; then nothing of an earlier fit stays.
         for name in ("solution_", "weights_", "potential_", "prior_", "noise_", "training_"):
             if hasattr(self, name):
                 delattr(self, name)
+        self.foundation_, self.species_ = foundation, foundation.species
+        self.state_ = NormalEquations(foundation.whitening.n_whitened)
+        self.calibration_, self._columns_of, self._committee = None, None, None
         return self
 
     def accumulate(
@@ -283,19 +298,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """Add the rows of frames to the sums: the second step of a fit, in pieces or by several workers."""
         self._require_prepared()
         dataset = self._read(frames)
-        digest = fingerprint(dataset)
-        keeper = Checkpoint(checkpoint, "" if checkpoint is None else f"{digest}/{self._digest(dataset)}")
-        self.state_ = keeper.resume(self.state_)
-        done = int(self.state_.notes.pop("frames_of_this", 0))
-        rest = learned_part(dataset.subset(slice(done, None)), self.foundation_, self.reference)
-        for n_frames, rows in self._tracked(self._chunks(rest), len(rest), progress):
-            for part in rows:
-                self.state_.add(part.kind, part.rows, part.targets)
-            done += n_frames
-            keeper.keep(self.state_, done)
-        notes = self.state_.notes
-        notes["frames"] = int(notes.get("frames", 0)) + len(dataset)
-        notes["fingerprints"] = [*notes.get("fingerprints", []), digest]
+        keeper = self._checkpoint(checkpoint, dataset)
+        self._accumulate(dataset, keeper, progress)
         keeper.remove()
         return self
 
@@ -307,10 +311,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         other._require_prepared()
         if other.foundation_.digest() != self.foundation_.digest():
             raise InputError("other was prepared otherwise; send copies of one prepared force field to the workers")
-        self.state_.merge(other.state_)
-        mine, theirs = self.state_.notes, other.state_.notes
-        mine["frames"] = int(mine.get("frames", 0)) + int(theirs.get("frames", 0))
-        mine["fingerprints"] = [*mine.get("fingerprints", []), *theirs.get("fingerprints", [])]
+        self._take_in(other.state_)
         return self
 
     def solve(self, frames: Any = None, *, progress: bool = False) -> ForceField:
@@ -328,16 +329,18 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         foundation = self.foundation_
         given = None if self.prior is None else float(self.prior)
         self.prior_, factor = most_probable(
-            self.state_, foundation.noise, foundation.scale, given, self.noise is not None
+            self.state_, foundation.noise, foundation.scale, given, self._noise_factors()
         )
         self.noise_ = {kind: factor * sigma for kind, sigma in foundation.noise.items()}
         # A prior wider than one is as good as noise that is narrower by as much; the mean is that of the weights.
         noise = {kind: sigma / self.prior_ for kind, sigma in self.noise_.items()}
         try:
             self.solution_ = self.state_.solve(noise)
-        except IllConditionedError:
+        except IllConditionedError as error:
             if frames is None:
-                raise
+                raise InputError(
+                    f"{error}; call solve(frames) with all frames that were added, which factorizes their rows"
+                ) from error
             self.solution_ = self._solve_by_rows(self._read(frames), noise, progress)
         self.weights_ = self.foundation_.whitening.coefficients(self.solution_.mean)
         self.training_ = {
@@ -371,7 +374,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         uncertainty : bool
             Also standard deviations of all of them, which costs about as much as the frames' part of a fit.
         committee : int
-            Also the energies of so many models drawn from the posterior.
+            Also the energies of so many models drawn from the posterior. They cost little beside the prediction, but
+            for zeta 2, whose quadratic form serves the mean alone: up to twice as much again.
         seed : int
             Of the committee.
         progress : bool
@@ -414,20 +418,29 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """Return standard deviations of energies, forces and stresses."""
         return self._posterior().uncertainty(self._known_frames(frames), progress)
 
-    def covariance(self, frames: Any, others: Any = None) -> FloatArray:
-        """Return the posterior covariance of total energies between frames, in eV².
+    def covariance(self, frames: Any, others: Any = None, *, quantity: str = "energy") -> FloatArray:
+        """Return the posterior covariance of total energies between frames, or of all forces or stresses.
 
         Parameters
         ----------
         frames, others : ase.Atoms or sequences of them
             By default the covariance of the frames with themselves.
+        quantity : {"energy", "force", "stress"}
 
         Returns
         -------
-        ndarray of shape (n_frames, n_others)
+        ndarray of shape (n, m)
+            Of energies, one for each frame, in eV²; of force components, three for each atom, in (eV/Å)²; of stress
+            components, six for each frame with a cell, in (eV/Å³)².
+
+        Raises
+        ------
+        MemoryLimitError
+            If the rows of all of them would not fit into memory.
         """
         known = self._known_frames(frames)
-        return self._posterior().covariance(known, None if others is None else self._known_frames(others))
+        other = None if others is None else self._known_frames(others)
+        return self._posterior().covariance(known, other, _checks.choice("quantity", quantity, KINDS))
 
     def evaluate(self, frames: Any, *, progress: bool = False) -> ErrorTable:
         """Compare predictions with labels, by group.
@@ -586,6 +599,9 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         _checks.integer("seed", self.seed, 0)
         _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
         self._checked_share()
+        factor = self.noise_factor
+        if factor is not None and factor != "evidence" and _checks.real("noise_factor", factor) <= 0.0:
+            raise InputError(f"noise_factor must be above 0, or 'evidence', got {factor!r}")
 
     def _checked_share(self) -> float:
         share = _checks.real("calibration", self.calibration)
@@ -596,19 +612,49 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     def _read(self, frames: Any) -> Dataset:
         return frames if isinstance(frames, Dataset) else data.read(frames)
 
-    def _row_bytes(self) -> int:
+    def _noise_factors(self) -> tuple[float, ...]:
+        """Return the factors of the noise that the evidence may choose from."""
+        if self.noise_factor == "evidence" or (self.noise_factor is None and self.noise is None):
+            return NOISE_FACTORS
+        return (1.0,) if self.noise_factor is None else (float(self.noise_factor),)
+
+    def _plan(self, foundation: Foundation) -> MemoryPlan:
         """Return the memory that rows may take."""
         limit = _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
-        n = self.foundation_.whitening.n_whitened
-        fixed = 8 * n * n * 4  # sums by kind, and one matrix to solve
-        left = int(min(_ROW_SHARE * limit, _MOST_ROW_BYTES, limit - fixed))
-        least = 64 * 8 * self.foundation_.whitening.n_columns
-        if left < least:
-            raise MemoryLimitError(
-                f"max_memory is {format_bytes(limit)}, but {n} columns take {format_bytes(fixed + least)} whatever the "
-                "number of frames; raise max_memory, or lower n_sparse"
-            )
-        return left
+        return plan_memory(limit, foundation.whitening.n_columns, foundation.whitening.n_whitened)
+
+    def _columns(self) -> Columns:
+        """Return what makes rows; it packs the sparse points, and is kept."""
+        if self._columns_of is None or self._columns_of[0] is not self.foundation_:
+            self._columns_of = (self.foundation_, self.foundation_.columns())
+        return self._columns_of[1]
+
+    def _checkpoint(self, path: str | os.PathLike[str] | None, dataset: Dataset) -> Checkpoint:
+        return Checkpoint(path, "" if path is None else f"{fingerprint(dataset)}/{self._digest(dataset)}")
+
+    def _accumulate(self, dataset: Dataset, keeper: Checkpoint, progress: bool) -> None:
+        """Add rows to the sums, all or, if that is broken off, none."""
+        state = keeper.resume(NormalEquations(self.state_.n_columns))
+        done = int(state.notes.pop("frames_of_this", 0))
+        rest = learned_part(dataset.subset(slice(done, None)), self.foundation_, self.reference)
+        for n_frames, rows in self._tracked(self._chunks(rest), len(rest), progress):
+            for part in rows:
+                state.add(part.kind, part.rows, part.targets)
+            done += n_frames
+            keeper.keep(state, done)
+        state.notes.update(frames=len(dataset), fingerprints=[fingerprint(dataset)])
+        self._take_in(state)
+
+    def _take_in(self, state: NormalEquations) -> None:
+        """Add sums and what they are of."""
+        notes = self.state_.notes
+        frames = int(notes.get("frames", 0)) + int(state.notes.get("frames", 0))
+        fingerprints = [*notes.get("fingerprints", []), *state.notes.get("fingerprints", [])]
+        if sum(self.state_.n_rows.values()) == 0:
+            self.state_ = state
+        else:
+            self.state_.merge(state)
+        self.state_.notes.update(frames=frames, fingerprints=fingerprints)
 
     def _digest(self, dataset: Dataset) -> str:
         """Return what tells rows of this force field from those of others; a reference shows in the first targets."""
@@ -616,7 +662,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         return f"{self.foundation_.digest()}/{fingerprint(first)}"
 
     def _chunks(self, dataset: Dataset) -> Iterator[tuple[int, Any]]:
-        return row_chunks(self.foundation_.columns(), dataset, self.foundation_.noise, self._row_bytes())
+        return row_chunks(self._columns(), dataset, self.foundation_.noise, self._plan(self.foundation_))
 
     def _solve_by_rows(self, dataset: Dataset, noise: dict[str, float], progress: bool) -> Solution:
         state = TriangularState(self.foundation_.whitening.n_whitened, noise)
@@ -629,7 +675,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     def _posterior(self) -> Posterior:
         self._require_fitted()
         factors = {} if self.calibration_ is None else self.calibration_.factors
-        return Posterior(self.foundation_.columns(), self.solution_, self.prior_, factors, self._row_bytes())
+        plan = self._plan(self.foundation_)
+        return Posterior(self._columns(), self.solution_, self.prior_, factors, plan.usual)
 
     def _make_potential(self) -> None:
         self.potential_ = self.foundation_.potential(self.weights_)

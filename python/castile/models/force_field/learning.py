@@ -11,6 +11,7 @@ import numpy as np
 from castile import _checks
 from castile.data import Dataset
 from castile.errors import InputError, InputTypeError
+from castile.models.force_field._units import SHOWN
 from castile.models.force_field.error_table import ErrorTable
 
 if TYPE_CHECKING:
@@ -32,11 +33,10 @@ class LearningCurve:
     points: list[dict[str, Any]]
 
     def __str__(self) -> str:
-        kinds = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
-        known = [kind for kind in kinds if kind in self.points[0]["errors"]]
-        lines = [f"{'frames':>8}" + "".join(f"  {kind + ' MAE, ' + kinds[kind][1]:>22}" for kind in known)]
+        known = [kind for kind in SHOWN if kind in self.points[0]["errors"]]
+        lines = [f"{'frames':>8}" + "".join(f"  {kind + ' MAE, ' + SHOWN[kind][1]:>22}" for kind in known)]
         for point in self.points:
-            values = (kinds[kind][0] * point["errors"][kind]["mae"] for kind in known)
+            values = (SHOWN[kind][0] * point["errors"][kind]["mae"] for kind in known)
             lines.append(f"{point['n_frames']:>8}" + "".join(f"  {value:>22.3f}" for value in values))
         return "\n".join(lines)
 

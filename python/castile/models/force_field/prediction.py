@@ -40,10 +40,9 @@ class Prediction:
     forces : ndarray of shape (n_atoms_total, 3), in eV/Å
         Minus the derivative of the energy.
     stress : ndarray of shape (n_frames, 6), in eV/Å³
-        dE/dstrain / volume in the order xx, yy, zz, yz, xz, xy; NaN for frames that are not periodic in three
-        directions.
+        dE/dstrain / volume in the order xx, yy, zz, yz, xz, xy; NaN for frames without a cell of three vectors.
     energies : ndarray of shape (n_atoms_total,), in eV
-        Of each atom; they add up to ``energy``.
+        Of each atom; they add up to ``energy``, but for what a reference calculator adds.
     offsets : ndarray of shape (n_frames + 1,)
         The atoms of frame ``f`` are ``offsets[f]:offsets[f + 1]``.
     uncertainty : Uncertainty or None

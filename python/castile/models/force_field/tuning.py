@@ -14,6 +14,7 @@ from castile import _checks, data
 from castile.data import Dataset
 from castile.errors import CastileError, InputError
 from castile.models.force_field._training import survey
+from castile.models.force_field._units import SHOWN
 from castile.models.force_field.error_table import residuals
 from castile.models.force_field.terms import PairTerm, SoapTerm, default_soap
 
@@ -98,12 +99,11 @@ class Tuning:
         return min(self.trials, key=lambda trial: trial.score)
 
     def __str__(self) -> str:
-        kinds = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
-        lines = [f"{_FOLDS}-fold cross-validation on {self.n_frames} frames; * marks the best"]
+        lines = [f"{_FOLDS}-fold cross-validation by blocks on {self.n_frames} frames; * marks the best"]
         for trial in self.trials:
             mark = "*" if trial is self.best else " "
             errors = "  ".join(
-                f"{kind} {kinds[kind][0] * value:.3f} {kinds[kind][1]}" for kind, value in trial.errors.items()
+                f"{kind} {SHOWN[kind][0] * value:.3f} {SHOWN[kind][1]}" for kind, value in trial.errors.items()
             )
             values = " ".join(f"{name}={value:g}" for name, value in asdict(trial.settings).items())
             lines.append(f"{mark} {values}: {errors or 'failed'} ({trial.seconds:.1f} s)")
@@ -133,7 +133,8 @@ def tune(model: ForceField, dataset: Dataset, budget: float, progress: bool) -> 
     seconds = _checks.real("budget", budget, " in seconds")
     if seconds <= 0.0:
         raise InputError(f"budget must be above 0, in seconds, got {budget!r}")
-    if model.terms is not None or model.descriptor is not None:
+    tuned = getattr(model, "tuning_", None)
+    if (model.terms is not None and tuned is None) or model.descriptor is not None:
         raise InputError("tune chooses the terms; leave out terms= and descriptor=")
     model._terms()  # which checks zeta and n_sparse
     _checks.integer("seed", model.seed, 0)
@@ -211,7 +212,7 @@ class _Search:
         model = clone(self.model).set_params(calibration=0.0, **self._parameters(settings, trial=True))
         whole = model.prepare(self.subset)
         n_folds = min(_FOLDS, len(self.subset))
-        parts = [test for _, test in data.folds(self.subset, n_folds, seed=self.model.seed)]
+        parts = [test for _, test in data.folds(self.subset, n_folds, method="block", seed=self.model.seed)]
         states = []
         for part in parts:
             whole.state_ = type(whole.state_)(whole.state_.n_columns)
@@ -249,6 +250,8 @@ class _Search:
         if settings.energy_noise != 1.0:
             energy = settings.energy_noise * self.survey.noise["energy"]
             parameters["noise"] = {**self.survey.noise, "energy": energy}
+            if self.model.noise_factor is None and self.model.noise is None:
+                parameters["noise_factor"] = "evidence"  # as without a change of this noise
         return parameters
 
 
