@@ -142,7 +142,7 @@ def test_labels_that_are_not_numbers(kind):
     values.flat[0] = np.nan
     frames[1].calc.results[kind] = values if values.ndim else float(values)
     with pytest.raises(
-        InputError, match=r"frame 1.* nan( at .*)?; leave the label or the frame out, or give allow_nan=True"
+        InputError, match=r"frame 1.* nan( at .*)?; leave the label or the frame out, or give allow_nan"
     ):
         small().fit(frames)
     ff = small().fit(data.read(frames, allow_nan=True))

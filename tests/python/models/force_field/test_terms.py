@@ -181,7 +181,7 @@ def test_lone_atoms_of_a_descriptor_without_centers():
     """Whose features are zero, so that they have no environment."""
     soap = SoapTerm(small_soap(2.0, center_weight=0.0, cutoff_width=0.5), 2.0, 6)
     with pytest.raises(
-        InputError, match="all environments of Cu are empty; raise the cutoff, or use a descriptor with"
+        InputError, match="all environments of Cu are empty; raise the cutoff, or use a desc"
     ):
         small(terms=[soap]).fit(copper())
 
