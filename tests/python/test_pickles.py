@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 import castile
 from castile import _pickling
+from castile.data import Dataset
 from castile.descriptors import DESCRIPTORS
 from castile.errors import InputError
 
@@ -86,6 +87,8 @@ def test_all_that_fit_learns_is_declared():
     X = np.random.default_rng(0).normal(size=(6, 4))
     fitted = [cls().fit(frames()) for cls in DESCRIPTORS]
     fitted.append(castile.KernelRidge().fit(X, X[:, 0]))
+    terms = [castile.PairTerm(2, 3.0)]
+    fitted.append(castile.ForceField(terms).fit(Dataset.from_arrays(frames(), energies=[1.0, 2.0])))
     for estimator in fitted:
         names = set(vars(estimator)) - set(estimator.get_params())
         assert names
@@ -120,6 +123,15 @@ def test_results_are_pickled_as_plain_arrays():
     restored = pickle.loads(pickle.dumps(pairs))
     for name in ("i", "j", "S", "D", "d", "offsets"):
         assert same_bits(getattr(restored, name), getattr(pairs, name))
+
+
+def test_a_force_field_of_another_version_predicts_the_same_or_is_refused(monkeypatch):
+    dataset = Dataset.from_arrays(frames(), energies=[1.0, 2.0], forces=np.zeros((8, 3)))
+    ff = castile.ForceField([castile.PairTerm(2, 3.0)]).fit(dataset)
+    restored = pickle.loads(pickled_by(monkeypatch, "0.0.9", ff))
+    assert same_bits(restored.predict(frames()).forces, ff.predict(frames()).forces)
+    with pytest.raises(InputError, match=r"ForceField was pickled by Castile 7\.1\.0 with scale_"):
+        pickle.loads(pickled_by(monkeypatch, "7.1.0", ff, scale_=2.0))
 
 
 def test_the_version_that_is_compared_is_the_packages():

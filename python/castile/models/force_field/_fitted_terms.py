@@ -212,7 +212,7 @@ def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, most: int, rng: 
     counts = np.array([np.count_nonzero(np.array(atoms.get_chemical_symbols()) == symbol) for atoms in frames])
     total = int(counts.sum())
     wanted = np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
-    parts, before = [], 0
+    rows, n_rows, before = np.empty((len(wanted), n_features)), 0, 0
     offsets = _offsets(counts)
     for first, last in cut(offsets, _ATOMS_AT_ONCE):
         n = int(offsets[last] - offsets[first])
@@ -220,11 +220,12 @@ def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, most: int, rng: 
         before += n
         if len(own) == 0:
             continue
-        parts.append(descriptor.transform(frames[first:last], centers=symbol)[own])
-    rows = np.concatenate(parts)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows = rows[norms[:, 0] > 0.0]
-    return np.asarray(rows / norms[norms[:, 0] > 0.0])
+        found = descriptor.transform(frames[first:last], centers=symbol)[own]
+        norms = np.linalg.norm(found, axis=1, keepdims=True)
+        found = found[norms[:, 0] > 0.0] / norms[norms[:, 0] > 0.0]
+        rows[n_rows : n_rows + len(found)] = found
+        n_rows += len(found)
+    return rows[:n_rows]
 
 
 def _offsets(counts: Any) -> npt.NDArray[np.int64]:

@@ -176,6 +176,7 @@ def _require_bound(frames: list[Atoms], species: Sequence[str]) -> None:
 
 def compositions(dataset: Dataset, species: Sequence[str]) -> FloatArray:
     """Return the number of atoms of each species, shape (n_frames, n_species)."""
+    species_table(species, np.unique(dataset.numbers), "ForceField")  # which refuses others
     counts = np.zeros((len(dataset), len(species)))
     index = {symbol: k for k, symbol in enumerate(species)}
     columns = np.array([index[chemical_symbols[number]] for number in dataset.numbers], dtype=np.int64)
