@@ -210,7 +210,7 @@ def _most_candidates(descriptor: Any, n_points: int, max_memory: int) -> int:
 def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, most: int, rng: np.random.Generator) -> FloatArray:
     """Return features of norm one of the atoms of a species, or of ``most`` of them."""
     counts = np.array([np.count_nonzero(np.array(atoms.get_chemical_symbols()) == symbol) for atoms in frames])
-    total = int(counts.sum())
+    total, n_features = int(counts.sum()), len(descriptor.get_feature_names_out())
     wanted = np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
     rows, n_rows, before = np.empty((len(wanted), len(descriptor.get_feature_names_out()))), 0, 0
     offsets = _offsets(counts)

@@ -13,7 +13,7 @@ from tiny_force_fields import NOISE, alloy, clusters, copper, labeled, organic, 
 
 from castile import ForceField, data
 from castile.models.force_field import PairTerm, SoapTerm
-from castile.models.force_field._evidence import _NOISES, _PRIORS, log_evidence
+from castile.models.force_field._evidence import _PRIORS, NOISE_FACTORS, log_evidence
 
 
 def check(ff, frames):
@@ -80,7 +80,7 @@ def test_evidence_is_the_density_of_the_labels(noise):
     ff = small(n_sparse=4, noise=noise).fit(frames)
     dense = Dense(ff, frames)
     found = {}
-    for factor in [1.0] if noise else _NOISES:
+    for factor in [1.0] if noise else NOISE_FACTORS:
         for prior in [p * ff.foundation_.scale for p in _PRIORS]:
             covariance = dense.prior_covariance(prior) + np.diag((factor * dense.sigma) ** 2)
             # As scipy's own factorization takes for singular what is only ill-conditioned.
