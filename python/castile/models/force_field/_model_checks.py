@@ -60,8 +60,8 @@ def checked_noise(noise: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, f
 def checked_calibration(metadata: Mapping[str, Any]) -> Calibration:
     """Return the factors and correlations that were described."""
     factors, correlations = metadata["factors"], metadata["correlations"]
-    if set(factors) != set(correlations) or not set(factors) <= set(KINDS):
-        raise InputError("factors and correlations of the calibration must be of the same kinds")
+    if not set(factors) == set(correlations) == set(metadata["coverage"]) or not set(factors) <= set(KINDS):
+        raise InputError("factors, correlations and coverage of the calibration must be of the same kinds")
     return Calibration(
         {kind: positive(f"factor of {kind}", value) for kind, value in factors.items()},
         {kind: _checks.real(f"correlation of {kind}", value) for kind, value in correlations.items()},
