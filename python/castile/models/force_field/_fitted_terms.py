@@ -212,7 +212,7 @@ def _unit_rows(descriptor: Any, frames: list[Any], symbol: str, most: int, rng: 
     counts = np.array([np.count_nonzero(np.array(atoms.get_chemical_symbols()) == symbol) for atoms in frames])
     total, n_features = int(counts.sum()), len(descriptor.get_feature_names_out())
     wanted = np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
-    rows, n_rows, before = np.empty((len(wanted), len(descriptor.get_feature_names_out()))), 0, 0
+    rows, n_rows, before = np.empty((len(wanted), n_features)), 0, 0
     offsets = _offsets(counts)
     for first, last in cut(offsets, _ATOMS_AT_ONCE):
         n = int(offsets[last] - offsets[first])
