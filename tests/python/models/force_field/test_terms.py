@@ -69,7 +69,7 @@ def test_lengths_follow_the_data():
     assert one.neighbor == pytest.approx(3.6 / np.sqrt(2.0))
     assert one.spacing == pytest.approx((3.6**3 / 4) ** (1 / 3))
     assert two.neighbor == pytest.approx(2.0 * one.neighbor)
-    small_, large = (descriptor_for(SoapTerm(), ("Cu",), lengths) for lengths in (one, two))
+    small_, large = (descriptor_for(SoapTerm(), ("Cu",), lengths, []) for lengths in (one, two))
     assert small_.cutoff == 5.0  # the least
     assert large.cutoff == pytest.approx(2.0 * two.spacing)
     assert large.sigma == pytest.approx(2.0 * small_.sigma)
@@ -78,7 +78,7 @@ def test_lengths_follow_the_data():
 def test_molecules_have_lengths_too():
     lengths = lengths_of([molecule("CH4")])
     assert 1.0 < lengths.neighbor < 1.2
-    assert descriptor_for(SoapTerm(), ("H", "C"), lengths).cutoff == 5.0
+    assert descriptor_for(SoapTerm(), ("H", "C"), lengths, []).cutoff == 5.0
     assert default_soap(("H", "C"), lengths, 3.0).cutoff_width <= 1.5
 
 

@@ -53,7 +53,7 @@ def test_a_trial_is_a_cross_validation(few, monkeypatch):
     ff = tuned(frames)
     assert ff.tuning_.n_frames == 12
     errors = []
-    for train, test in data.folds(frames, 3, seed=0):
+    for train, test in data.folds(frames, 3, method="block", seed=0):
         model = ForceField(ff.terms, calibration=0.0).prepare(frames).accumulate(frames.subset(train)).solve()
         errors.append(np.abs(model.predict(frames.subset(test).frames).forces - frames.subset(test).forces))
     assert ff.tuning_.best.errors["force"] == pytest.approx(np.concatenate(errors).mean(), rel=1e-6)
@@ -70,7 +70,7 @@ def test_the_table_can_be_read(few, capsys):
     text = str(ForceField(n_sparse=8).tune(alloy(12), budget=60.0, progress=True).tuning_)
     assert text.count("meV/atom") == text.count("GPa") == 3
     assert sum(line.startswith("*") for line in text.splitlines()) == 1
-    assert "3-fold cross-validation on 12 frames" in text
+    assert "3-fold cross-validation by blocks on 12 frames" in text
     assert capsys.readouterr().out.count("meV/atom") == 3
 
 

@@ -112,7 +112,7 @@ def test_molecules_slabs_and_nothing_at_all():
     ff = fitted(alloy)
     frames = [slab(), Atoms(), Atoms("Cu"), alloy(1)[0], Atoms("CuAu", [[0, 0, 0], [2.4, 0, 0]])]
     found = ff.predict(frames, uncertainty=True, committee=4)
-    np.testing.assert_array_equal(np.isnan(found.stress_std).all(axis=1), [True, True, True, False, True])
+    np.testing.assert_array_equal(np.isnan(found.stress_std).all(axis=1), [False, True, True, False, True])
     np.testing.assert_array_equal(np.isnan(found.stress_std), np.isnan(found.stress))
     assert found.committee.shape == (4, 5)
     assert np.isfinite(found.committee).all()
@@ -182,13 +182,16 @@ def test_factors_are_those_of_the_frames_that_were_held_out():
     # The same model from the rest: sparse points are those of all frames.
     rest = small(calibration=0.0, seed=5).prepare(frames).accumulate(dataset.subset(~out)).solve()
     found, test = rest.predict(dataset.subset(out).frames, uncertainty=True), dataset.subset(out)
-    ratios = {
-        "energy": (found.energy - test.energies) / found.energy_std,
-        "force": (found.forces - test.forces) / found.forces_std,
-        "stress": (found.stress - test.stresses) / found.stress_std,
+    pairs = {
+        "energy": ((found.energy - test.energies) / test.n_atoms, found.energy_std / test.n_atoms),
+        "force": (found.forces - test.forces, found.forces_std),
+        "stress": (found.stress - test.stresses, found.stress_std),
     }
-    for kind, ratio in ratios.items():
-        assert ff.calibration_.factors[kind] == pytest.approx(np.sqrt(np.mean(ratio**2)), rel=1e-9)
+    for kind, (error, std) in pairs.items():
+        factor = np.sqrt(np.mean(error**2)) / np.sqrt(np.mean(std**2))
+        assert ff.calibration_.factors[kind] == pytest.approx(factor, rel=1e-9)
+        within = np.mean(np.abs(error) <= ff.calibration_.factors[kind] * std)
+        assert ff.calibration_.coverage[kind] == pytest.approx(within, abs=2.0 / error.size)
     errors = np.linalg.norm(found.forces - test.forces, axis=1)
     expected = spearmanr(errors, np.linalg.norm(found.forces_std, axis=1)).statistic
     assert ff.calibration_.correlations["force"] == pytest.approx(expected, rel=1e-9)
@@ -221,17 +224,18 @@ def test_scaled_deviations_are_as_large_as_errors():
 
 
 @pytest.mark.parametrize(
-    ("n", "share", "expected"), [(5, 0.1, 0), (20, 0.1, 0), (30, 0.1, 3), (5, 0.6, 0), (6, 0.5, 3)]
+    ("n", "share", "expected"),
+    [(5, 0.1, 0), (8, 0.5, 0), (9, 0.01, 3), (9, 0.5, 3), (9, 0.99, 3), (20, 0.1, 3), (20, 0.9, 14), (50, 0.1, 5), (9, 0.0, 0)],
 )
 def test_few_frames_are_not_held_out(n, share, expected):
-    """Neither are fewer than three, nor fewer than three left."""
+    """Three at least, and six are left."""
     assert held_out(data.read(copper(n)), share, 0).sum() == expected
 
 
 def test_isolated_atoms_are_not_held_out():
     lone = Atoms("Cu")
-    frames = [lone] * 10 + copper(6)
-    dataset = data.Dataset.from_arrays(frames, energies=np.zeros(16), isolated=np.arange(16) < 10)
+    frames = [lone] * 10 + copper(9)
+    dataset = data.Dataset.from_arrays(frames, energies=np.zeros(19), isolated=np.arange(19) < 10)
     out = held_out(dataset, 0.5, 0)
     assert out.sum() == 3
     assert not out[:10].any()
@@ -249,8 +253,8 @@ def test_perfect_predictions_give_a_factor_that_can_be_used():
     ff, frames = fitted(alloy), alloy(4, seed=7)
     found = ff.predict(frames, uncertainty=True)
     dataset = data.Dataset.from_arrays(frames, energies=found.energy, forces=found.forces, stresses=found.stress)
-    calibration = calibrate(dataset, found)
-    assert all(value >= 0.0 and np.isfinite(value) for value in calibration.factors.values())
+    calibration = calibrate(dataset, found, found.uncertainty)
+    assert calibration.factors == {"energy": 1.0, "force": 1.0, "stress": 1.0}
     assert all(np.isfinite(value) for value in calibration.correlations.values())
 
 
