@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from tiny_force_fields import alloy, copper, fitted, labeled, small, small_soap, small_terms
+from tiny_force_fields import alloy, copper, fitted, labeled, least_memory, small, small_soap, small_terms
 
 import castile
 from castile import ForceField, data
@@ -102,8 +102,11 @@ def test_unknown_keywords_are_refused_with_what_was_meant(name, meant):
 
 def test_too_little_memory_for_one_frame_is_named():
     frames = [labeled(atoms * (2, 2, 2)) for atoms in copper(2)]
-    with pytest.raises(MemoryLimitError, match="but frame 0 alone has 103; raise max_memory, or take fewer sparse"):
-        small(max_memory=30_720).fit(frames)
+    with pytest.raises(
+        MemoryLimitError,
+        match="leaves 64 rows at a time, but frame 0 alone has 103; raise max_memory, or take fewer sparse",
+    ):
+        small(max_memory=least_memory(small().prepare(frames))).fit(frames)
 
 
 @pytest.mark.parametrize("checkpoint", [5, b"sums", ["sums"]])

@@ -16,8 +16,8 @@ from castile.models.force_field import force_field as module
 FORCE, STRESS = 1e-7, 1e-8  # eV/Å and eV/Å³
 
 # Å (strain: dimensionless). Weights of some 10⁴ eV nearly cancel, so that energies are rounded to 1e-11 eV or so, which
-# short steps blow up; long ones may cross the radius where a cutoff sets in. A wrong derivative is wrong by both.
-STEPS = (1e-4, 4e-4)
+# short steps blow up; long ones may cross the radius where a cutoff sets in. A wrong derivative is wrong by all.
+STEPS = (2e-5, 1e-4, 4e-4)
 
 STRUCTURES = {
     "crystal": (copper, lambda: shaken(bulk("Cu", cubic=True, a=3.6), np.random.default_rng(9))),

@@ -14,13 +14,12 @@ import pytest
 from ase.calculators.lj import LennardJones
 from checks import assert_close, same_bits
 from sklearn.base import clone
-from tiny_force_fields import alloy, copper, fitted, small, small_soap, small_terms
+from tiny_force_fields import alloy, copper, fitted, least_memory, small, small_soap, small_terms
 
 import castile
 from castile import ForceField, data
-from castile.errors import FileReadError, InputError, MemoryLimitError
+from castile.errors import FileReadError, InputError
 from castile.models.force_field import PairTerm, SoapTerm, _checkpointing
-from castile.models.force_field._memory_plan import MemoryPlan, plan_memory
 
 
 def of_sums(ff):
@@ -167,17 +166,6 @@ def test_the_foundation_depends_on_random_points_through_the_seed():
 
 
 # ---------------------------------------------------------------- memory
-
-
-def least_memory(ff):
-    """Return what a prepared force field needs whatever the number of frames, with room for some rows."""
-    n, columns = ff.foundation_.whitening.n_whitened, ff.foundation_.whitening.n_columns
-    assert n == columns
-    least = (1 << 40) - plan_memory(1 << 40, columns, n).most + 64 * 8 * columns
-    assert plan_memory(least, columns, n) == MemoryPlan(64 * 8 * columns, 64 * 8 * columns)
-    with pytest.raises(MemoryLimitError):
-        plan_memory(least - 1, columns, n)
-    return least
 
 
 @pytest.mark.parametrize("copies", [1, 4, 16])

@@ -205,6 +205,7 @@ def test_factors_scale_standard_deviations_covariances_and_committees():
     factors, calibrated = ff.calibration_.factors, ff.predict(frames, uncertainty=True, committee=2)
     covariance = ff.covariance(frames)
     ff.calibration_ = None
+    ff._make_potential()  # which forgets the committee
     plain = ff.predict(frames, uncertainty=True, committee=2)
     for name, kind in (("energy_std", "energy"), ("forces_std", "force"), ("stress_std", "stress")):
         np.testing.assert_allclose(getattr(calibrated, name), factors[kind] * getattr(plain, name), rtol=1e-12)
@@ -225,7 +226,7 @@ def test_scaled_deviations_are_as_large_as_errors():
 
 @pytest.mark.parametrize(
     ("n", "share", "expected"),
-    [(5, 0.1, 0), (8, 0.5, 0), (9, 0.01, 3), (9, 0.5, 3), (9, 0.99, 3), (20, 0.1, 3), (20, 0.9, 14), (50, 0.1, 5), (9, 0.0, 0)],
+    [(5, 0.1, 0), (8, 0.5, 0), (9, 0.0, 0), (9, 0.01, 3), (9, 0.5, 3), (9, 0.99, 3), (20, 0.1, 3), (20, 0.9, 14)],
 )
 def test_few_frames_are_not_held_out(n, share, expected):
     """Three at least, and six are left."""
