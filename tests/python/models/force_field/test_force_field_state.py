@@ -218,7 +218,7 @@ _PEAK = textwrap.dedent(
     from castile.models.force_field import PairTerm, SoapTerm
 
     castile.set_num_threads(1)
-    copies, limit = int(sys.argv[1]), int(sys.argv[2])
+    copies, limit, calibration = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     rng = np.random.default_rng(0)
     frames = []
     for _ in range(64 * copies):
@@ -231,8 +231,9 @@ _PEAK = textwrap.dedent(
     )
     soap = SOAP(4.0, n_max=4, l_max=4, sigma=0.5)
     def make(memory):
-        return ForceField([SoapTerm(soap, 4.0, 400, "random"), PairTerm(4, 4.0)], calibration=0.0, max_memory=memory)
-    make(1 << 30).fit(dataset.subset(slice(0, 3)))  # whatever is loaded once
+        terms = [SoapTerm(soap, 4.0, 600, "random"), PairTerm(4, 4.0)]
+        return ForceField(terms, calibration=calibration, max_memory=memory)
+    make(1 << 30).fit(dataset.subset(slice(0, 10)))  # whatever is loaded once
     def peak():
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     before = peak()
@@ -243,12 +244,22 @@ _PEAK = textwrap.dedent(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("copies", [1, 4, 16])
-@pytest.mark.parametrize("megabytes", [40, 80])
-def test_peak_memory_stays_within_the_limit(copies, megabytes):
+@pytest.mark.parametrize(
+    ("copies", "megabytes", "calibration"), [(1, 45, 0.0), (4, 45, 0.0), (4, 45, 0.2), (16, 45, 0.2), (16, 90, 0.2)]
+)
+def test_peak_memory_stays_within_the_limit(copies, megabytes, calibration):
+    """That of what is taken in beside the sums so far, too."""
     limit = megabytes << 20
     script = _PEAK.format(paths=[path for path in sys.path if path])
-    arguments = [sys.executable, *(["-S"] if sys.flags.no_site else []), "-c", script, str(copies), str(limit)]
+    arguments = [
+        sys.executable,
+        *(["-S"] if sys.flags.no_site else []),
+        "-c",
+        script,
+        str(copies),
+        str(limit),
+        str(calibration),
+    ]
     found = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=600)
     columns, peak = map(int, found.stdout.split())
     assert columns > 250
