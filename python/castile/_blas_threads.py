@@ -30,14 +30,16 @@ class _Limit:
     def enter(self) -> None:
         with self._lock:
             if self._users == 0:
-                self._limits = _libraries().limit(limits=1, user_api="blas")
+                with _in_control():
+                    self._limits = _libraries().limit(limits=1)
             self._users += 1
 
     def leave(self) -> None:
         with self._lock:
             self._users -= 1
             if self._users == 0:
-                self._limits.restore_original_limits()
+                with _in_control():
+                    self._limits.restore_original_limits()
 
 
 _limit = _Limit()
@@ -53,7 +55,25 @@ def one_thread() -> Iterator[None]:
         _limit.leave()
 
 
+@contextmanager
+def _in_control() -> Iterator[None]:
+    # The Python thread that changed a limit first is the only one that threadpoolctl (3.8) lets change it, silently,
+    # until it has left its block; but who leaves here last is any thread.
+    _release_control()
+    try:
+        yield
+    finally:
+        _release_control()
+
+
+def _release_control() -> None:
+    for library in _libraries().lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+
+
 @functools.cache
 def _libraries() -> ThreadpoolController:
     # The search for libraries takes milliseconds; those of NumPy and SciPy have been loaded by now.
-    return ThreadpoolController()
+    # Of BLAS alone: limits are restored for all libraries there are, and those of OpenMP are of each thread.
+    return ThreadpoolController().select(user_api="blas")

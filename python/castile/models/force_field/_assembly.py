@@ -16,7 +16,7 @@ from castile.models.force_field._noise import KINDS
 from castile.models.force_field._whitening import Whitening
 from castile.structures import StructureArrays, as_structure_arrays, volumes
 
-__all__ = ["Columns", "LabelRows", "Layout", "label_layout", "row_chunks"]
+__all__ = ["Columns", "LabelRows", "Layout", "label_layout", "require_rows", "row_chunks"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -144,15 +144,13 @@ def row_chunks(
     plan : MemoryPlan
         Memory for rows.
     """
-    sigmas = dataset.noise(**noise)
-    factors = (noise["energy"] / sigmas.energy, noise["force"] / sigmas.force, noise["stress"] / sigmas.stress)
-    usual, most = (int(n_bytes) // columns.bytes_per_row for n_bytes in (plan.usual, plan.most))
-    for first, last in _runs(dataset, factors, usual, most):
+    factors = _factors(dataset, noise)
+    n_rows = _checked_counts(columns, dataset, factors, plan)
+    for first, last in _runs(n_rows, int(plan.usual) // columns.bytes_per_row):
         part = dataset.subset(slice(first, last))
         atoms = slice(int(dataset.offsets[first]), int(dataset.offsets[last]))
         energy, force, stress = factors[0][first:last], factors[1][atoms], factors[2][first:last]
         structures = as_structure_arrays(part.frames, first)
-        _require_volume(structures, stress)
         layout = label_layout(structures, energy, force, stress)
         rows = layout.split(columns.rows(structures, layout))
         targets = (
@@ -166,25 +164,38 @@ def row_chunks(
         )
 
 
-def _require_volume(structures: StructureArrays, stress: FloatArray) -> None:
-    flat = (stress != 0.0) & np.isnan(volumes(structures.cells))
+def require_rows(columns: Columns, dataset: Dataset, noise: dict[str, float], plan: MemoryPlan) -> None:
+    """Raise InputError or MemoryLimitError, with the number of the frame, for frames whose rows cannot be made."""
+    _checked_counts(columns, dataset, _factors(dataset, noise), plan)
+
+
+def _factors(dataset: Dataset, noise: dict[str, float]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    sigmas = dataset.noise(**noise)
+    return noise["energy"] / sigmas.energy, noise["force"] / sigmas.force, noise["stress"] / sigmas.stress
+
+
+def _checked_counts(
+    columns: Columns, dataset: Dataset, factors: tuple[FloatArray, FloatArray, FloatArray], plan: MemoryPlan
+) -> IntArray:
+    """Return the number of rows of each frame, all of which can be made."""
+    cells = np.array([atoms.cell.array for atoms in dataset.frames]).reshape(-1, 3, 3)
+    flat = (factors[2] != 0.0) & np.isnan(volumes(cells))
     if flat.any():
-        frame = structures.first_frame + int(np.flatnonzero(flat)[0])
+        frame = int(np.flatnonzero(flat)[0])
         raise InputError(f"frame {frame} has a stress, but its cell no volume; take the stress away, or set the cell")
-
-
-def _runs(
-    dataset: Dataset, factors: tuple[FloatArray, FloatArray, FloatArray], usual: int, most: int
-) -> Iterator[tuple[int, int]]:
-    """Cut the frames into runs of at most ``usual`` rows, or of one frame that has more."""
     of_forces = np.add.reduceat(np.append(3 * (factors[1] != 0.0), 0), dataset.offsets[:-1])
     n_rows = (factors[0] != 0.0) + np.where(dataset.n_atoms > 0, of_forces, 0) + 6 * (factors[2] != 0.0)
-    largest = int(n_rows.max(initial=1))
+    largest, most = int(n_rows.max(initial=1)), int(plan.most) // columns.bytes_per_row
     if largest > most:
         raise MemoryLimitError(
             f"max_memory leaves {most} rows at a time, but frame {int(n_rows.argmax())} alone has {largest}; "
             "raise max_memory, or take fewer sparse points"
         )
+    return n_rows
+
+
+def _runs(n_rows: IntArray, usual: int) -> Iterator[tuple[int, int]]:
+    """Cut the frames into runs of at most ``usual`` rows, or of one frame that has more."""
     first, total = 0, 0
     for frame, n in enumerate(n_rows.tolist()):
         if total + n > usual and frame > first:

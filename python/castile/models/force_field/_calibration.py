@@ -54,8 +54,9 @@ def held_out(dataset: Dataset, share: float, seed: int) -> npt.NDArray[np.bool_]
     """Return which frames are held out: a share drawn at random, but no isolated atoms."""
     chosen = np.zeros(len(dataset), dtype=bool)
     usable = np.flatnonzero(~dataset.isolated)
-    n = max(round(share * len(usable)), _FEWEST if share > 0.0 else 0)
-    if n > 0 and len(usable) - n >= 2 * _FEWEST:
+    # However large the share is, twice the fewest are left.
+    n = min(max(round(share * len(usable)), _FEWEST), len(usable) - 2 * _FEWEST)
+    if share > 0.0 and n >= _FEWEST:
         chosen[np.random.default_rng(seed).choice(usable, n, replace=False)] = True
     return chosen
 

@@ -40,8 +40,9 @@ def plan_memory(limit: int, n_columns: int, n_whitened: int) -> MemoryPlan:
     MemoryLimitError
         If it does not even hold what is needed whatever the frames are.
     """
-    # Sums by kind, the triangles of whitening and solution, and one matrix while a new solution is made.
-    fixed = 8 * (n_whitened * n_whitened * (_KINDS + 3) + _KINDS * _WAITING * n_whitened)
+    # Sums by kind, and again those of frames that are being added to them, when there is a solution; the triangles of
+    # whitening and solution. While a new solution is made, it is one matrix instead of the second sums.
+    fixed = 8 * (n_whitened * n_whitened * (2 * _KINDS + 2) + 2 * _KINDS * _WAITING * n_whitened)
     least = 8 * _FEWEST * n_columns
     most = limit - fixed
     if most < least:

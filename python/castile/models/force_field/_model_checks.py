@@ -58,14 +58,14 @@ def checked_noise(noise: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, f
 
 
 def checked_calibration(metadata: Mapping[str, Any]) -> Calibration:
-    """Return the factors and correlations that were described."""
-    factors, correlations = metadata["factors"], metadata["correlations"]
-    if not set(factors) == set(correlations) == set(metadata["coverage"]) or not set(factors) <= set(KINDS):
+    """Return the factors, correlations and coverage that were described."""
+    factors, correlations, coverage = (metadata[name] for name in ("factors", "correlations", "coverage"))
+    if not set(factors) == set(correlations) == set(coverage) <= set(KINDS):
         raise InputError("factors, correlations and coverage of the calibration must be of the same kinds")
     return Calibration(
         {kind: positive(f"factor of {kind}", value) for kind, value in factors.items()},
         {kind: _checks.real(f"correlation of {kind}", value) for kind, value in correlations.items()},
-        {kind: _checks.real(f"coverage of {kind}", value) for kind, value in metadata["coverage"].items()},
+        {kind: _checks.real(f"coverage of {kind}", value) for kind, value in coverage.items()},
         _checks.integer("n_frames", metadata["n_frames"], 1, 1 << 60),
     )
 

@@ -12,6 +12,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 
 from castile.data import Dataset
 from castile.errors import InputError, InputTypeError
+from castile.structures import volumes
 
 __all__ = ["ReferenceLabels", "check_reference", "reference_labels", "subtract_reference"]
 
@@ -44,7 +45,7 @@ def reference_labels(calculator: Any, frames: list[Atoms]) -> ReferenceLabels:
         try:
             energy[number] = atoms.get_potential_energy(force_consistent=False)
             forces.append(np.asarray(atoms.get_forces(apply_constraint=False)))
-            if atoms.pbc.all():
+            if np.isfinite(volumes(atoms.cell.array[None])[0]):
                 stress[number] = atoms.get_stress()
         except PropertyNotImplementedError:
             if len(forces) < number + 2:

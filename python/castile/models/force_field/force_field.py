@@ -17,7 +17,7 @@ from castile._pickling import VersionedPickle
 from castile.data import Dataset
 from castile.descriptors import SOAP
 from castile.errors import InputError, InputTypeError, NotFittedError
-from castile.models.force_field._assembly import Columns, row_chunks
+from castile.models.force_field._assembly import Columns, require_rows, row_chunks
 from castile.models.force_field._calibration import Calibration, calibrate, held_out
 from castile.models.force_field._checkpointing import Checkpoint
 from castile.models.force_field._evaluation import evaluate
@@ -232,6 +232,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """
         dataset = self._read(frames)
         self.prepare(dataset, progress=progress)
+        # Frames are numbered here as they were given.
+        require_rows(self._columns(), dataset, self.foundation_.noise, self._plan(self.foundation_))
         out = held_out(dataset, self._checked_share(), int(self.seed))
         # The rows of held-out frames come last, so that a model without them is had on the way.
         dataset = dataset.subset(np.concatenate([np.flatnonzero(~out), np.flatnonzero(out)]))
@@ -311,7 +313,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         other._require_prepared()
         if other.foundation_.digest() != self.foundation_.digest():
             raise InputError("other was prepared otherwise; send copies of one prepared force field to the workers")
-        self._take_in(other.state_)
+        self._take_in(other.state_, shared=True)
         return self
 
     def solve(self, frames: Any = None, *, progress: bool = False) -> ForceField:
@@ -328,20 +330,20 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             raise InputError("there are no rows yet; call accumulate with labeled frames first")
         foundation = self.foundation_
         given = None if self.prior is None else float(self.prior)
-        self.prior_, factor = most_probable(
-            self.state_, foundation.noise, foundation.scale, given, self._noise_factors()
-        )
-        self.noise_ = {kind: factor * sigma for kind, sigma in foundation.noise.items()}
+        prior, factor = most_probable(self.state_, foundation.noise, foundation.scale, given, self._noise_factors())
+        fitted_noise = {kind: factor * sigma for kind, sigma in foundation.noise.items()}
         # A prior wider than one is as good as noise that is narrower by as much; the mean is that of the weights.
-        noise = {kind: sigma / self.prior_ for kind, sigma in self.noise_.items()}
+        noise = {kind: sigma / prior for kind, sigma in fitted_noise.items()}
         try:
-            self.solution_ = self.state_.solve(noise)
+            solution = self.state_.solve(noise)
         except IllConditionedError as error:
             if frames is None:
                 raise InputError(
                     f"{error}; call solve(frames) with all frames that were added, which factorizes their rows"
                 ) from error
-            self.solution_ = self._solve_by_rows(self._read(frames), noise, progress)
+            solution = self._solve_by_rows(self._read(frames), noise, progress)
+        # All together: a solution that fails leaves the earlier model as it was.
+        self.prior_, self.noise_, self.solution_ = prior, fitted_noise, solution
         self.weights_ = self.foundation_.whitening.coefficients(self.solution_.mean)
         self.training_ = {
             "frames": int(self.state_.notes.get("frames", 0)),
@@ -645,12 +647,12 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         state.notes.update(frames=len(dataset), fingerprints=[fingerprint(dataset)])
         self._take_in(state)
 
-    def _take_in(self, state: NormalEquations) -> None:
-        """Add sums and what they are of."""
+    def _take_in(self, state: NormalEquations, *, shared: bool = False) -> None:
+        """Add sums and what they are of; those that are shared with another force field stay as they are."""
         notes = self.state_.notes
         frames = int(notes.get("frames", 0)) + int(state.notes.get("frames", 0))
         fingerprints = [*notes.get("fingerprints", []), *state.notes.get("fingerprints", [])]
-        if sum(self.state_.n_rows.values()) == 0:
+        if sum(self.state_.n_rows.values()) == 0 and not shared:
             self.state_ = state
         else:
             self.state_.merge(state)

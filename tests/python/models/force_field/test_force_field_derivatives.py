@@ -16,7 +16,7 @@ from castile.models.force_field import force_field as module
 FORCE, STRESS = 1e-7, 1e-8  # eV/Å and eV/Å³
 
 # Å (strain: dimensionless). Weights of some 10⁴ eV nearly cancel, so that energies are rounded to 1e-11 eV or so, which
-# short steps blow up; long ones may cross the radius where a cutoff sets in. A wrong derivative is wrong by both.
+# short steps blow up; long ones may cross the radius where a cutoff sets in. A wrong derivative is wrong by all.
 STEPS = (2e-5, 1e-4, 4e-4)
 
 STRUCTURES = {
@@ -30,7 +30,7 @@ STRUCTURES = {
 
 
 def differences(ff, atoms, h):
-    """Return forces and stress (None without a cell) from central differences of the energy."""
+    """Return forces and stress (None without volume) from central differences of the energy."""
     moves = itertools.product(range(len(atoms)), range(3))
     images = [displaced(atoms, atom, axis, step * h) for atom, axis in moves for step in STENCIL]
     if atoms.cell.rank == 3:

@@ -4,10 +4,10 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
 from checks import assert_close
 from sklearn.base import clone
-from tiny_force_fields import alloy, clusters, copper, organic, small, small_soap
+from tiny_force_fields import alloy, clusters, copper, labeled, organic, shaken, small, small_soap, small_terms
 
 import castile
 from castile import SOAP, ForceField
@@ -188,3 +188,42 @@ def test_many_species():
     ff = small(n_sparse=4).fit(organic())
     assert ff.species_ == ("H", "C", "O")
     assert len(ff.foundation_.terms[0].points) == 3
+
+
+def in_vacuum():
+    ethanol = molecule("CH3CH2OH", cell=[18.0, 18.0, 18.0], pbc=True)
+    ethanol.center()
+    slab = fcc111("Cu", (2, 2, 3), a=3.6, vacuum=15.0)
+    open_slab = slab.copy()
+    slab.pbc = True
+    return {"molecule": ethanol, "slab": slab, "open slab": open_slab}
+
+
+@pytest.mark.parametrize("name", ["molecule", "slab", "open slab"])
+def test_vacuum_is_no_volume(name):
+    """Neither that of a box around a molecule, nor that between slabs."""
+    atoms = in_vacuum()[name]
+    lengths = lengths_of([atoms])
+    assert lengths.spacing <= lengths.neighbor / 0.8 + 1e-12
+    species = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
+    for term in (SoapTerm(), PairTerm()):
+        assert 5.0 <= descriptor_for(term, species, lengths, []).cutoff <= 7.0
+    frames = [labeled(shaken(atoms, np.random.default_rng(k), 0.05, strain=0.0)) for k in range(4)]
+    ff = ForceField(n_sparse=5).prepare(frames)
+    assert all(term.descriptor.cutoff <= 7.0 for term in ff.foundation_.terms)
+
+
+@pytest.mark.parametrize(
+    "lattice", [("diamond", 5.43, "Si"), ("fcc", 3.6, "Cu"), ("bcc", 3.16, "W"), ("sc", 3.35, "Po")]
+)
+def test_solids_have_the_volume_of_their_cell(lattice):
+    structure, a, symbol = lattice
+    lengths = lengths_of([bulk(symbol, structure, a=a)])
+    atoms = bulk(symbol, structure, a=a)
+    assert lengths.spacing == pytest.approx((atoms.cell.volume / len(atoms)) ** (1 / 3))
+
+
+def test_the_selection_of_points_is_kept():
+    ff = small(terms=small_terms(selection="fps")).fit(copper())
+    assert ff.foundation_.terms[0].selection == "fps"
+    assert ff.foundation_.terms[0].specification().selection == "fps"

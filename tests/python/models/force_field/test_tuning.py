@@ -105,6 +105,15 @@ def test_isolated_atoms_stay_in_every_part(few):
     assert ff.tuning_.best.errors
 
 
+def test_what_was_tuned_can_be_tuned_again(few):
+    ff = tuned(alloy(12))
+    chosen = ff.terms
+    ff.tune(alloy(12), budget=60.0)
+    assert len(ff.tuning_.trials) == 3
+    assert [type(term) for term in ff.terms] == [type(term) for term in chosen]
+    assert ff.fit(alloy(12)).evaluate(alloy(4, seed=3))["force"]["r2"] > 0.5
+
+
 @pytest.mark.parametrize(
     ("options", "budget", "error", "message"),
     [

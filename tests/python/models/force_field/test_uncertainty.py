@@ -1,7 +1,6 @@
 """Standard deviations, covariances and committees are those of the Gaussian process; calibration as it is described."""
 
 import os
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +112,7 @@ def test_molecules_slabs_and_nothing_at_all():
     ff = fitted(alloy)
     frames = [slab(), Atoms(), Atoms("Cu"), alloy(1)[0], Atoms("CuAu", [[0, 0, 0], [2.4, 0, 0]])]
     found = ff.predict(frames, uncertainty=True, committee=4)
-    np.testing.assert_array_equal(np.isnan(found.stress_std).all(axis=1), [atoms.cell.rank < 3 for atoms in frames])
+    np.testing.assert_array_equal(np.isnan(found.stress_std).all(axis=1), [False, True, True, False, True])
     np.testing.assert_array_equal(np.isnan(found.stress_std), np.isnan(found.stress))
     assert found.committee.shape == (4, 5)
     assert np.isfinite(found.committee).all()
@@ -183,17 +182,16 @@ def test_factors_are_those_of_the_frames_that_were_held_out():
     # The same model from the rest: sparse points are those of all frames.
     rest = small(calibration=0.0, seed=5).prepare(frames).accumulate(dataset.subset(~out)).solve()
     found, test = rest.predict(dataset.subset(out).frames, uncertainty=True), dataset.subset(out)
-    # Of sums of squares; energies count per atom.
     pairs = {
         "energy": ((found.energy - test.energies) / test.n_atoms, found.energy_std / test.n_atoms),
         "force": (found.forces - test.forces, found.forces_std),
         "stress": (found.stress - test.stresses, found.stress_std),
     }
-    for kind, (error, deviation) in pairs.items():
-        factor = np.sqrt(np.sum(error**2) / np.sum(deviation**2))
+    for kind, (error, std) in pairs.items():
+        factor = np.sqrt(np.mean(error**2)) / np.sqrt(np.mean(std**2))
         assert ff.calibration_.factors[kind] == pytest.approx(factor, rel=1e-9)
-        covered = np.mean(np.abs(error) <= ff.calibration_.factors[kind] * deviation)
-        assert ff.calibration_.coverage[kind] == pytest.approx(covered, abs=1e-12)
+        within = np.mean(np.abs(error) <= ff.calibration_.factors[kind] * std)
+        assert ff.calibration_.coverage[kind] == pytest.approx(within, abs=2.0 / error.size)
     errors = np.linalg.norm(found.forces - test.forces, axis=1)
     expected = spearmanr(errors, np.linalg.norm(found.forces_std, axis=1)).statistic
     assert ff.calibration_.correlations["force"] == pytest.approx(expected, rel=1e-9)
@@ -206,8 +204,8 @@ def test_factors_scale_standard_deviations_covariances_and_committees():
     frames = alloy(3, seed=7)
     factors, calibrated = ff.calibration_.factors, ff.predict(frames, uncertainty=True, committee=2)
     covariance = ff.covariance(frames)
-    ff = pickle.loads(pickle.dumps(ff))
     ff.calibration_ = None
+    ff._make_potential()  # which forgets the committee
     plain = ff.predict(frames, uncertainty=True, committee=2)
     for name, kind in (("energy_std", "energy"), ("forces_std", "force"), ("stress_std", "stress")):
         np.testing.assert_allclose(getattr(calibrated, name), factors[kind] * getattr(plain, name), rtol=1e-12)
@@ -227,24 +225,25 @@ def test_scaled_deviations_are_as_large_as_errors():
 
 
 @pytest.mark.parametrize(
-    ("n", "share", "expected"), [(5, 0.1, 0), (8, 0.1, 0), (9, 0.1, 3), (60, 0.1, 6), (40, 0.0, 0), (9, 0.9, 0)]
+    ("n", "share", "expected"),
+    [(5, 0.1, 0), (8, 0.5, 0), (9, 0.0, 0), (9, 0.01, 3), (9, 0.5, 3), (9, 0.99, 3), (20, 0.1, 3), (20, 0.9, 14)],
 )
 def test_few_frames_are_not_held_out(n, share, expected):
-    """Three at least, unless fewer than six would be left."""
+    """Three at least, and six are left."""
     assert held_out(data.read(copper(n)), share, 0).sum() == expected
 
 
 def test_isolated_atoms_are_not_held_out():
     lone = Atoms("Cu")
-    frames = [lone] * 10 + copper(12)
-    dataset = data.Dataset.from_arrays(frames, energies=np.zeros(22), isolated=np.arange(22) < 10)
+    frames = [lone] * 10 + copper(9)
+    dataset = data.Dataset.from_arrays(frames, energies=np.zeros(19), isolated=np.arange(19) < 10)
     out = held_out(dataset, 0.5, 0)
-    assert out.sum() == 6
+    assert out.sum() == 3
     assert not out[:10].any()
 
 
 def test_kinds_without_labels_have_no_factor():
-    ff = small(calibration=0.4).fit(alloy(10, kinds=("energy",)))
+    ff = small(calibration=0.5).fit(alloy(10, kinds=("energy",)))
     assert set(ff.calibration_.factors) == {"energy"}
     found = ff.uncertainty(alloy(1))
     assert np.isfinite(found.forces_std).all()
@@ -256,7 +255,7 @@ def test_perfect_predictions_give_a_factor_that_can_be_used():
     found = ff.predict(frames, uncertainty=True)
     dataset = data.Dataset.from_arrays(frames, energies=found.energy, forces=found.forces, stresses=found.stress)
     calibration = calibrate(dataset, found, found.uncertainty)
-    assert all(value >= 0.0 and np.isfinite(value) for value in calibration.factors.values())
+    assert calibration.factors == {"energy": 1.0, "force": 1.0, "stress": 1.0}
     assert all(np.isfinite(value) for value in calibration.correlations.values())
 
 
@@ -306,5 +305,5 @@ def test_errors_of_silicon_are_larger_where_deviations_are():
     deviations = np.linalg.norm(found.forces_std, axis=1)
     assert spearmanr(errors, deviations).statistic > 0.5
     assert ff.calibration_.correlations["force"] > 0.5
-    ratio = np.sqrt(np.sum((found.forces - test.forces) ** 2) / np.sum(found.forces_std**2))
+    ratio = np.sqrt(np.mean(((found.forces - test.forces) / found.forces_std) ** 2))
     assert 0.5 < ratio < 2.0

@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from castile import SOAP, ForceField
 from castile.models.force_field import PairTerm, SoapTerm
+from castile.models.force_field._memory_plan import MemoryPlan, plan_memory
 
 CUTOFF, WIDTH = 4.0, 1.0
 NOISE = {"energy": 0.002, "force": 0.05, "stress": 0.002}
@@ -99,3 +100,12 @@ def small(zeta=3.0, n_sparse=8, **options):
 def fitted(make=copper, zeta=3.0, **options):
     """A fitted force field that several tests look at, and none changes."""
     return small(zeta, **options).fit(make())
+
+
+def least_memory(ff):
+    """Return the smallest max_memory of a prepared force field: it leaves 64 rows at a time."""
+    columns, whitened = ff.foundation_.whitening.n_columns, ff.foundation_.whitening.n_whitened
+    huge, rows = 1 << 40, 64 * 8 * columns
+    limit = huge - plan_memory(huge, columns, whitened).most + rows
+    assert plan_memory(limit, columns, whitened) == MemoryPlan(rows, rows)
+    return limit
