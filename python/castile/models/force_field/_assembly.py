@@ -191,7 +191,7 @@ def _checked_counts(
             f"max_memory leaves {most} rows at a time, but frame {int(n_rows.argmax())} alone has {largest}; "
             "raise max_memory, or take fewer sparse points"
         )
-    return n_rows
+    return np.asarray(n_rows, dtype=np.int64)
 
 
 def _runs(n_rows: IntArray, usual: int) -> Iterator[tuple[int, int]]:
