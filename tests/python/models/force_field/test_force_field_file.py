@@ -309,10 +309,10 @@ def test_every_array_that_is_missing_is_noticed(saved):
         assert_refused(saved, name)
 
 
-SLOW = [pytest.param(value, marks=pytest.mark.slow) for value in (True, -1, 3, 10**400, [], {"a": 1})]
+SLOW = [pytest.param(value, marks=pytest.mark.slow) for value in (True, -1, 3, 1e308, 10**400, [], {"a": 1})]
 
 
-@pytest.mark.parametrize("value", [None, 1e308, "x", *SLOW], ids=lambda value: repr(value)[:9])
+@pytest.mark.parametrize("value", [None, "x", *SLOW], ids=lambda value: repr(value)[:9])
 def test_entries_of_another_kind_are_refused_or_predict(saved, value):
     metadata, arrays = read_model(saved)
     frames = alloy(1)
