@@ -68,6 +68,8 @@ def elastic(  # noqa: PLR0917 -- the arguments are options of the command line
 ) -> None:
     """Compute the 6x6 matrix of elastic constants, and bulk and shear moduli (Voigt, Reuss, Hill), all in GPa.
 
+    The matrix belongs to the axes of the file: turn the cell first if it is to be along those of the crystal.
+
     For example: castile run elastic si.castile si.cif
 
     The matrix is that of the axes in which the cell is given, in the order xx, yy, zz, yz, xz, xy.
@@ -139,7 +141,7 @@ def _results(atoms: Atoms, found: ElasticConstants, stress: Any, relaxed_ions: b
 
 
 def _show(results: dict[str, Any]) -> None:
-    section(f"Elastic constants in GPa, {'relaxed' if results['relaxed_ions'] else 'clamped'} ions")
+    section(f"Elastic constants in GPa, {'relaxed' if results['relaxed_ions'] else 'clamped'} ions, along x, y and z")
     table = plain_table("", *_NAMES, numeric=range(1, 7))
     for name, row in zip(_NAMES, results["stiffness"], strict=True):
         table.add_row(name, *(f"{value:.1f}" for value in np.round(row, 1) + 0.0))

@@ -16,7 +16,8 @@ __all__ = ["RepulsionRadii", "radii_below"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_INNER, _OUTER = 0.6, 0.95  # of the shortest distance in the data
+# Of the shortest distance in the data; so far inside that a pair somewhat closer is left to what was learned.
+_INNER, _OUTER = 0.5, 0.85
 _OF_BOND = 0.7  # of the sum of covalent radii, for pairs that are nowhere close in the data
 
 

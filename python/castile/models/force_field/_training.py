@@ -36,6 +36,7 @@ FloatArray = npt.NDArray[np.float64]
 _NOISE = {"energy": 0.0005, "force": 0.05, "stress": 0.002}
 _SPREAD = 0.87
 _SMALL_FORCE = 0.01  # eV/Å
+_COINCIDENT = 0.2  # Å
 _NO_SPREAD = 1e-5  # eV/Å or eV/atom
 _FEW = 5  # frames that typical lengths are taken from
 
@@ -148,12 +149,22 @@ def lay_foundation(
     bound = bound_frames(dataset)
     of_atoms = species_table(found.species, np.unique(dataset.numbers), "ForceField")[dataset.numbers]
     shortest = shortest_distances(dataset.frames, of_atoms, len(found.species))
+    _require_apart(shortest, found.species)
     radii = radii_below(shortest, found.species) if repulsion else None
     fitted = tuple(
         fit_term(term, bound, found.species, found.lengths, seed=seed, max_memory=max_memory) for term in terms
     )
     whitening = Whitening([block for term in fitted for block in term.blocks()])
     return Foundation(**vars(found), shortest=shortest, repulsion=radii, terms=fitted, whitening=whitening)
+
+
+def _require_apart(shortest: FloatArray, species: Sequence[str]) -> None:
+    a, b = np.unravel_index(int(shortest.argmin()), shortest.shape)
+    if shortest[a, b] < _COINCIDENT:
+        raise InputError(
+            f"frames hold a pair {species[int(a)]}-{species[int(b)]} that is {shortest[a, b]:.3f} Å apart; remove or "
+            "repair that structure"
+        )
 
 
 def bound_frames(dataset: Dataset) -> list[Atoms]:

@@ -84,8 +84,9 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     baseline : dict, optional
         Energies per atom in eV of some species; by default those of isolated atoms, else least squares. With a
         reference calculator, what that leaves of them.
-    repulsion : bool, default=True
-        Add the repulsion of nuclei at distances shorter than those of the training data.
+    repulsion : bool, optional
+        Add the repulsion of nuclei at distances shorter than those of the training data. By default yes, unless a
+        reference calculator is there to do that.
     reference : ASE calculator, optional
         Its energies, forces and stresses are subtracted before the fit and added to predictions. It is not saved.
     calibration : float, default=0.1
@@ -146,7 +147,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         prior: float | None = None,
         species: Sequence[str] | None = None,
         baseline: Mapping[str, float] | None = None,
-        repulsion: bool = True,
+        repulsion: bool | None = None,
         reference: Any = None,
         calibration: float = 0.1,
         max_memory: int = _DEFAULT_MEMORY,
@@ -280,7 +281,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             dataset,
             self._terms(),
             found,
-            repulsion=bool(self.repulsion),
+            repulsion=self.reference is None if self.repulsion is None else self.repulsion,
             seed=int(self.seed),
             max_memory=int(self.max_memory),
         )
@@ -309,6 +310,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """Add the sums of a copy of this force field, which took in other frames after the same ``prepare``."""
         if not isinstance(other, ForceField):
             raise InputTypeError(f"other must be a ForceField, got {type(other).__name__}")
+        if other is self:
+            raise InputError("other must be another force field: merging with itself would count every row twice")
         self._require_prepared()
         other._require_prepared()
         if other.foundation_.digest() != self.foundation_.digest():
@@ -351,7 +354,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             "rows": self.state_.n_rows,
             "columns": self.foundation_.whitening.n_columns,
             "rank": sum(self.foundation_.whitening.ranks),
-            "condition": self.solution_.condition,
+            "condition": float(f"{self.solution_.condition:.1e}"),  # an estimate
             "log_evidence": log_evidence(self.state_, self.solution_, self.prior_),
         }
         self._make_potential()
@@ -597,7 +600,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """Raise unless those that concern no data can be used."""
         if self.prior is not None and _checks.real("prior", self.prior, " in eV") <= 0.0:
             raise InputError(f"prior must be above 0, in eV, got {self.prior!r}")
-        _checks.flag("repulsion", self.repulsion)
+        if self.repulsion is not None:
+            _checks.flag("repulsion", self.repulsion)
         _checks.integer("seed", self.seed, 0)
         _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
         self._checked_share()
@@ -651,7 +655,10 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """Add sums and what they are of; those that are shared with another force field stay as they are."""
         notes = self.state_.notes
         frames = int(notes.get("frames", 0)) + int(state.notes.get("frames", 0))
-        fingerprints = [*notes.get("fingerprints", []), *state.notes.get("fingerprints", [])]
+        known, new = notes.get("fingerprints", []), state.notes.get("fingerprints", [])
+        if set(known) & set(new):
+            raise InputError("frames holds data that are in the sums already; each set of frames must be added once")
+        fingerprints = [*known, *new]
         if sum(self.state_.n_rows.values()) == 0 and not shared:
             self.state_ = state
         else:

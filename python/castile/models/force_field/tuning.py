@@ -99,7 +99,10 @@ class Tuning:
         return min(self.trials, key=lambda trial: trial.score)
 
     def __str__(self) -> str:
-        lines = [f"{_FOLDS}-fold cross-validation by blocks on {self.n_frames} frames; * marks the best"]
+        lines = [
+            f"{_FOLDS}-fold cross-validation by blocks on {self.n_frames} frames; * marks the best. cutoff is in cube "
+            "roots of the volume per atom, sigma in distances of nearest neighbors, energy_noise in that of the default"
+        ]
         for trial in self.trials:
             mark = "*" if trial is self.best else " "
             errors = "  ".join(
@@ -192,7 +195,7 @@ class _Search:
         trial = self._measure(settings)
         self.tuning.trials.append(trial)
         if self.progress:
-            print(str(self.tuning).splitlines()[-1], flush=True)
+            print(str(self.tuning).splitlines()[-1][2:], flush=True)
         return trial
 
     def _measure(self, settings: Settings) -> Trial:
