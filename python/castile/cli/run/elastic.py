@@ -68,11 +68,10 @@ def elastic(  # noqa: PLR0917 -- the arguments are options of the command line
 ) -> None:
     """Compute the 6x6 matrix of elastic constants, and bulk and shear moduli (Voigt, Reuss, Hill), all in GPa.
 
-    The matrix belongs to the axes of the file: turn the cell first if it is to be along those of the crystal.
-
     For example: castile run elastic si.castile si.cif
 
-    The matrix is that of the axes in which the cell is given, in the order xx, yy, zz, yz, xz, xy.
+    The matrix is that of the axes in which the cell is given, in the order xx, yy, zz, yz, xz, xy; turn the
+    cell first if it is to be along those of the crystal.
     """
     if not 0.0 < strain <= 0.1:
         raise InputError(f"--strain must be above 0 and at most 0.1, got {strain!r}")
