@@ -127,7 +127,8 @@ def micros_per_atom(calculator: Any, properties: tuple[str, ...]) -> float:
 
 
 def main() -> None:
-    import quippy
+    from importlib.metadata import version
+
     from quippy.potential import Potential
 
     import castile
@@ -139,7 +140,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp())
     ours = folder / "si.castile"
-    print(f"{machine()}; quippy {quippy.__version__}; {os.cpu_count()} CPUs.\n")
+    print(f"{machine()}; quippy-ase {version('quippy-ase')}; {os.cpu_count()} CPUs.\n")
     rows = [("", "fit, s", "peak, MiB", "E, meV/atom", "F, eV/Å", "E + F, µs/atom", "E alone")]
     seconds, peak = run_alone("fit_castile", ours)
     calculator = castile.load(ours).calculator()
