@@ -305,5 +305,6 @@ def test_errors_of_silicon_are_larger_where_deviations_are():
     deviations = np.linalg.norm(found.forces_std, axis=1)
     assert spearmanr(errors, deviations).statistic > 0.5
     assert ff.calibration_.correlations["force"] > 0.5
-    ratio = np.sqrt(np.mean(((found.forces - test.forces) / found.forces_std) ** 2))
+    # Of sums of squares: single components that vanish by symmetry have deviations of rounding errors.
+    ratio = np.sqrt(np.mean((found.forces - test.forces) ** 2) / np.mean(found.forces_std**2))
     assert 0.5 < ratio < 2.0
