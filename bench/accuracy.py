@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from ase import units
 from scipy.stats import spearmanr
 
 import castile
@@ -26,7 +27,7 @@ from castile import data
 from castile.models.force_field.error_table import ErrorTable, Residuals, error_table, residuals
 from timing import machine
 
-GPA = 160.21766208
+GPA = 1.0 / units.GPa
 
 
 @dataclass(frozen=True)

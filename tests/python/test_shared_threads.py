@@ -102,8 +102,8 @@ def test_callers_at_once_do_not_start_all_threads_each(way):
     castile.set_num_threads(N_THREADS)
     with Census() as census:
         results = way(census, descriptor, frames)
-    # The first to come starts 7 more, the next 3, and so on, 16 in all, which become fewer when the others have begun; on
-    # a busy machine the census may see all 16. Without shares it would be 7 each, 28.
+    # The first to come starts 7 more, the next 3, and so on, 16 in all, which become fewer when the others have begun;
+    # on a busy machine the census may see all 16. Without shares it would be 7 each, 28.
     assert census.grown() <= N_CALLERS * (N_THREADS - 1) * 2 // 3
     assert all(same_bits(rows, expected) for rows in results)
 

@@ -14,6 +14,7 @@
 #include "castile/memory.hpp"
 #include "castile/parallel.hpp"
 #include "descriptors/row_space.hpp"
+#include "descriptors/unit_rows.hpp"
 
 namespace castile {
 
@@ -36,36 +37,6 @@ class SparseRowBudget {
   MemoryBudget budget_{[](double) { return std::string("the sparse rows"); },
                        "transform fewer frames or centers at a time, or use average="};
 };
-
-/// The norm of a row; the sum runs in double precision.
-template <typename T>
-double norm(const T* row, std::int64_t size) {
-  double sum = 0.0;
-  for (std::int64_t k = 0; k < size; ++k) sum += static_cast<double>(row[k]) * static_cast<double>(row[k]);
-  return std::sqrt(sum);
-}
-
-/// Scales a row to norm one and returns the norm it had; a zero row stays zero.
-template <typename T>
-double normalize_row(T* row, std::int64_t size) {
-  const double length = norm(row, size);
-  if (length > 0.0) {
-    for (std::int64_t k = 0; k < size; ++k) row[k] = static_cast<T>(static_cast<double>(row[k]) / length);
-  }
-  return length;
-}
-
-/// Takes a tangent or a cotangent of the raw row to one of the normalised row (the map is symmetric):
-/// t -> (t - p̂ (p̂·t))/|p|; zero where the row is zero.
-template <typename T>
-void project_tangent(const T* unit_row, double length, std::int64_t size, T* tangent) {
-  double along = 0.0;
-  for (std::int64_t k = 0; k < size; ++k) along += static_cast<double>(unit_row[k]) * static_cast<double>(tangent[k]);
-  const double inverse = length > 0.0 ? 1.0 / length : 0.0;
-  for (std::int64_t k = 0; k < size; ++k) {
-    tangent[k] = static_cast<T>((static_cast<double>(tangent[k]) - static_cast<double>(unit_row[k]) * along) * inverse);
-  }
-}
 
 /// Adds values in the layout of `c` to a sum that has `n_channels` channels, those of `c` among them.
 template <typename T>

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "descriptors/density_batch.hpp"
+#include "geometry/symmetric_outer.hpp"
 
 namespace castile {
 namespace {
@@ -24,12 +25,6 @@ void pair_velocities(const PairBuffer& pairs, const double* velocities, const do
       }
       out[3 * pair + a] = change;
     }
-  }
-}
-
-void add_symmetric_outer(const double* f, const std::array<double, 3>& D, Matrix3& strain) {
-  for (std::size_t a = 0; a < 3; ++a) {
-    for (std::size_t b = 0; b < 3; ++b) strain[3 * a + b] += 0.5 * (f[a] * D[b] + f[b] * D[a]);
   }
 }
 
@@ -71,7 +66,8 @@ struct DensityDescriptor<T>::BlockGradients {
     j.insert(j.end(), pairs.j.begin(), pairs.j.end());
     first_pair.push_back(static_cast<std::int64_t>(j.size()));
     const double* f = grad_D.data() + grad_D.size() - 3 * pairs.j.size();
-    for (std::size_t pair = 0; pair < pairs.j.size(); ++pair) add_symmetric_outer(f + 3 * pair, pairs.D[pair], strain);
+    for (std::size_t pair = 0; pair < pairs.j.size(); ++pair)
+      add_symmetric_outer(f + 3 * pair, pairs.D[pair], strain.data());
   }
 };
 

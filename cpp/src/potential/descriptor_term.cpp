@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "castile/descriptors/center_features.hpp"
+#include "descriptors/unit_rows.hpp"
 #include "potential/row_models.hpp"
-#include "potential/unit_rows.hpp"
 
 namespace castile {
 
@@ -24,7 +24,7 @@ class DescriptorTerm::Buffers final : public EnergyTerm::Workspace {
   FeatureHead<double>::Scratch head;
   RowModel::Workspace model;
   AlignedVector<double> rows, gradients;
-  std::vector<double> inverse_norms, energies, members_energies, grad_D;
+  std::vector<double> norms, energies, members_energies, grad_D;
   std::vector<std::int64_t> members;  ///< centers of one species
   // Pairs within the term's own cutoff, where others reach farther.
   PairBuffer pairs;
@@ -97,7 +97,7 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const Cent
   const PairBuffer& pairs = filters ? w.pairs : *in.pairs;
   const std::int64_t* offsets = filters ? w.offsets.data() : in.offsets;
   const std::int64_t n_features = descriptor_->n_features();
-  w.inverse_norms.resize(rows_at_once);
+  w.norms.resize(rows_at_once);
   w.energies.resize(rows_at_once);
   if (grad_D != nullptr) w.gradients.resize(w.rows.size());
 
@@ -109,7 +109,7 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const Cent
       double* row = w.rows.data() + r * n_features;
       features.expand(pairs, offsets[center], offsets[center + 1], in.species, species, w.expansion);
       features.write(row, w.head);
-      if (normalize_) w.inverse_norms[static_cast<std::size_t>(r)] = normalize_features(n_features, row);
+      if (normalize_) w.norms[static_cast<std::size_t>(r)] = normalize_row(row, n_features);
     }
     double* gradients = grad_D != nullptr ? w.gradients.data() : nullptr;
     const bool with_members = results.members != nullptr && n_members_ > 0;
@@ -126,8 +126,7 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const Cent
       if (grad_D == nullptr || offsets[center] == offsets[center + 1]) continue;
       double* gradient = gradients + r * n_features;
       if (normalize_) {
-        pull_back_norm(n_features, w.rows.data() + r * n_features, w.inverse_norms[static_cast<std::size_t>(r)],
-                       gradient);
+        project_tangent(w.rows.data() + r * n_features, w.norms[static_cast<std::size_t>(r)], n_features, gradient);
       }
       w.grad_D.resize(3 * static_cast<std::size_t>(offsets[center + 1] - offsets[center]));
       w.centers[static_cast<std::size_t>(r)].pull_back(gradient, w.grad_D.data(), w.expansion, w.head);

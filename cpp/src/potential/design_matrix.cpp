@@ -10,8 +10,8 @@
 #include "castile/descriptors/center_features.hpp"
 #include "castile/geometry/neighbor_search.hpp"
 #include "castile/parallel.hpp"
+#include "descriptors/unit_rows.hpp"
 #include "kernels/powers.hpp"
-#include "potential/unit_rows.hpp"
 #include "simd/kernels.hpp"
 
 namespace castile {
@@ -195,7 +195,7 @@ class DescriptorColumns::FrameWork {
       double* features = features_.data() + static_cast<std::int64_t>(k) * n_features;
       centers_[k].expand(pairs_, pair_offsets_[k], pair_offsets_[k + 1], species_, item.species, expansion_);
       centers_[k].write(features, head_);
-      inverse_norms_[k] = owner_.kernel_.normalize ? normalize_features(n_features, features) : 1.0;
+      norms_[k] = owner_.kernel_.normalize ? normalize_row(features, n_features) : 1.0;
     }
     if (owner_.linear_) {
       for (std::size_t k = 0; k < atoms.size(); ++k) {
@@ -214,7 +214,7 @@ class DescriptorColumns::FrameWork {
       double* energy = row(0);
       for (std::int64_t m = 0; m < n; ++m) energy[m] += dots[m] * power_[static_cast<std::size_t>(m)];
       if (!with_gradients_) continue;
-      const double factor = owner_.kernel_.zeta * inverse_norms_[k];
+      const double factor = norms_[k] > 0.0 ? owner_.kernel_.zeta / norms_[k] : 0.0;
       for (std::int64_t m = 0; m < n; ++m) {
         const auto column = static_cast<std::size_t>(m);
         scale_[column] = factor * power_[column];
@@ -328,7 +328,7 @@ class DescriptorColumns::FrameWork {
   std::vector<CenterFeatures> centers_;
   ExpansionScratch<double> expansion_;
   FeatureHead<double>::Scratch head_;
-  double inverse_norms_[centers_at_once] = {};
+  double norms_[centers_at_once] = {};
   AlignedVector<double> features_, touched_features_, kernel_, power_, scale_, slope_, gradients_, products_, buffer_,
       gemm_;
   std::vector<double> along_, D_;

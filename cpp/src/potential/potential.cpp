@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "castile/parallel.hpp"
+#include "geometry/symmetric_outer.hpp"
 #include "potential/pair_blocks.hpp"
 
 namespace castile {
@@ -25,13 +26,6 @@ struct Block {
   std::vector<double> energies, grad_D, members;
   std::vector<std::int32_t> species;
 };
-
-/// strain += sym(D ⊗ f)
-void add_symmetric_outer(const double* f, const std::array<double, 3>& D, double* strain) {
-  for (std::size_t a = 0; a < 3; ++a) {
-    for (std::size_t b = 0; b < 3; ++b) strain[3 * a + b] += 0.5 * (f[a] * D[b] + f[b] * D[a]);
-  }
-}
 
 template <typename Source>
 class Summation {

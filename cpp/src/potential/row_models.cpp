@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "descriptors/unit_rows.hpp"
 #include "kernels/powers.hpp"
 #include "simd/kernels.hpp"
 
@@ -44,12 +45,6 @@ std::vector<double> transposed(std::int64_t n_rows, std::int64_t n_columns, cons
     }
   }
   return result;
-}
-
-double dot(std::int64_t n, const double* a, const double* b) {
-  double sum = 0.0;
-  for (std::int64_t k = 0; k < n; ++k) sum += a[k] * b[k];
-  return sum;
 }
 
 class KernelModel final : public RowModel {
@@ -102,7 +97,7 @@ class QuadraticModel final : public RowModel {
     w.values.resize(static_cast<std::size_t>(n * size));
     double* products = gradients != nullptr ? gradients : w.values.data();
     form_.multiply(n, rows, products, w.gemm);
-    for (std::int64_t r = 0; r < n; ++r) energies[r] = dot(size, rows + r * size, products + r * size);
+    for (std::int64_t r = 0; r < n; ++r) energies[r] = dot_of_rows(size, rows + r * size, products + r * size);
     if (gradients == nullptr) return;
     for (std::int64_t k = 0; k < n * size; ++k) gradients[k] *= 2.0;
   }
@@ -122,7 +117,7 @@ class LinearModel final : public RowModel {
                 Workspace& w) const override {
     const auto size = static_cast<std::int64_t>(weights_.size());
     for (std::int64_t r = 0; r < n; ++r) {
-      energies[r] = dot(size, rows + r * size, weights_.data());
+      energies[r] = dot_of_rows(size, rows + r * size, weights_.data());
       if (gradients != nullptr) std::copy(weights_.begin(), weights_.end(), gradients + r * size);
     }
     if (members != nullptr) members_.multiply(n, rows, members, w.gemm);

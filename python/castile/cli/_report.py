@@ -10,6 +10,7 @@ import numpy as np
 from rich.padding import Padding
 from rich.table import Table
 
+from castile._units import GPA
 from castile.cli._console import key_value_table, output, paragraph, plain_table
 from castile.data import Dataset
 from castile.models.force_field import ErrorTable, ForceField, Prediction
@@ -27,7 +28,6 @@ __all__ = [
     "show_model",
 ]
 
-_GPA = 160.21766208  # of one eV/Å³
 _MOST_ROWS = 4000  # of the posterior, which a calibration may take
 _POOR, _ROUGH = 0.3, 0.15  # error of forces over their spread
 _UNSEEN = 4.0  # test error over training error
@@ -70,7 +70,7 @@ def model_rows(model: ForceField) -> list[tuple[str, str]]:
         (
             "noise",
             f"energy {1e3 * noise['energy']:.2g} meV/atom, force {1e3 * noise['force']:.3g} meV/Å, "
-            f"stress {_GPA * noise['stress']:.2g} GPa",
+            f"stress {GPA * noise['stress']:.2g} GPa",
         ),
         ("prior", f"{model.prior_:.3g} eV per atom and term{'' if model.prior is not None else ', the most probable'}"),
         ("rows", ", ".join(f"{kind} {n}" for kind, n in training["rows"].items())),
@@ -124,7 +124,7 @@ def show_errors(tables: Mapping[str, ErrorTable], numbers: Mapping[str, int] | N
         How many frames each part has.
     """
     kinds = [kind for kind in ("energy", "force", "stress") if any(kind in table for table in tables.values())]
-    units = {"energy": (1e3, "meV/atom", 1), "force": (1e3, "meV/Å", 0), "stress": (_GPA, "GPa", 3)}
+    units = {"energy": (1e3, "meV/atom", 1), "force": (1e3, "meV/Å", 0), "stress": (GPA, "GPa", 3)}
     heads = [f"{kind}, {units[kind][1]}" for kind in kinds]
     table_out = plain_table("MAE / RMSE", *heads, numeric=range(1, len(heads) + 1))
     for part, table in tables.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from castile._units import GPA
 from castile.errors import InputError
 from castile.plots._style import COLORS, GRAY, PANEL_NAMES, UNITS, column, error_text, new_axes, new_panels
 
@@ -24,7 +25,7 @@ _FEW = 400  # points that are drawn one by one
 _MOST_GROUPS = 20
 _LONGEST_LABEL = 26
 # Factor and unit of errors, which are smaller than what they are errors of.
-_ERROR_UNITS = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (160.21766208, "GPa")}
+_ERROR_UNITS = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (GPA, "GPa")}
 
 
 def parity_density(

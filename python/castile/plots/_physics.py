@@ -26,7 +26,6 @@ _POINTS = 200
 _MOST_PAIRS = 15
 _CEILING = 15.0  # eV: where dimer curves leave the picture
 _WEAK = 0.02  # eV
-_GPA = 160.21766208  # of one eV/Å³
 
 
 def dimer_curves(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from castile._units import GPA
 from castile.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GRAY = "#666666"
 
 # Of the labels of force fields: what a value is multiplied with to be drawn, and the unit that it then has.
-UNITS = {"energy": (1.0, "eV/atom"), "force": (1.0, "eV/Å"), "stress": (160.21766208, "GPa")}
+UNITS = {"energy": (1.0, "eV/atom"), "force": (1.0, "eV/Å"), "stress": (GPA, "GPa")}
 PANEL_NAMES = {"energy": "energy", "force": "force component", "stress": "stress component"}
 
 

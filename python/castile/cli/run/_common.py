@@ -12,6 +12,7 @@ import numpy.typing as npt
 import typer
 from ase import Atoms
 
+from castile._units import GPA
 from castile.cli._console import errors
 from castile.cli._files import warn
 from castile.errors import InputError
@@ -38,7 +39,6 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.float64]
 
-GPA = 160.21766208  # of one eV/Å³
 
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file that castile fit wrote.")]
 StructureFile = Annotated[Path, typer.Argument(metavar="STRUCTURE", help="In any format that ASE reads.")]

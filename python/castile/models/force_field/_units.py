@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["GPA", "SHOWN"]
+from castile._units import GPA
 
-GPA = 160.21766208
-"""Of one eV/Å³."""
+__all__ = ["SHOWN"]
 
 SHOWN = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å"), "stress": (GPA, "GPa")}
 """By kind: factor of eV/atom, eV/Å and eV/Å³, and unit."""
