@@ -22,11 +22,20 @@ namespace {
 std::vector<SparsePoints> sparse_points(const DensityDescriptor<double>& descriptor,
                                         const std::vector<Array<double>>& rows,
                                         const std::vector<Array<double>>* weights,
-                                        const std::vector<Array<double>>* members = nullptr) {
+                                        const std::vector<Array<double>>* members = nullptr,
+                                        const std::vector<Array<double>>* projections = nullptr) {
   std::vector<SparsePoints> points;
   for (std::size_t s = 0; s < rows.size(); ++s) {
-    check_shape(rows[s], "points", {-1, descriptor.n_features()});
     SparsePoints of_species;
+    if (projections != nullptr) {
+      if (projections->size() != rows.size()) {
+        throw std::invalid_argument("points and projections must be of all species");
+      }
+      check_shape((*projections)[s], "projections", {-1, descriptor.n_features()});
+      of_species.projection = (*projections)[s].data();
+      of_species.n_components = (*projections)[s].shape(0);
+    }
+    check_shape(rows[s], "points", {-1, projections != nullptr ? of_species.n_components : descriptor.n_features()});
     of_species.n_points = rows[s].shape(0);
     of_species.rows = rows[s].data();
     if (weights != nullptr) {
@@ -85,11 +94,11 @@ py::tuple evaluate_frames(const Potential& potential, const StructuresHandle& st
   return arrays.as_tuple();
 }
 
-/// Energies, forces and strain of frames, and how the energies of members differ, (n_atoms, n_members).
+/// Energies, forces and strain of frames, and how the energies of members differ, (n_frames, n_members).
 py::tuple evaluate_members(const Potential& potential, const StructuresHandle& structures) {
   check_species(structures.view().species, structures.n_atoms(), potential.n_species());
   ResultArrays arrays(structures.n_atoms(), structures.n_atoms(), structures.view().n_frames, true, true, false);
-  Array<double> members({structures.n_atoms(), std::int64_t{potential.n_members()}});
+  Array<double> members({structures.view().n_frames, std::int64_t{potential.n_members()}});
   PotentialResults results = arrays.view();
   results.members = members.mutable_data();
   {
@@ -182,14 +191,16 @@ void bind_potential(py::module_& module) {
   py::class_<DescriptorTerm, EnergyTerm, std::shared_ptr<DescriptorTerm>>(module, "DescriptorTerm")
       .def(py::init([](const py::object& handle, double zeta, bool normalize, const std::vector<Array<double>>& points,
                        const std::vector<Array<double>>& weights,
-                       const std::optional<std::vector<Array<double>>>& members) {
+                       const std::optional<std::vector<Array<double>>>& members,
+                       const std::optional<std::vector<Array<double>>>& projections) {
              const auto descriptor = shared_descriptor(handle);
-             const auto views = sparse_points(*descriptor, points, &weights, members ? &*members : nullptr);
+             const auto views = sparse_points(*descriptor, points, &weights, members ? &*members : nullptr,
+                                              projections ? &*projections : nullptr);
              const GilRelease release;
              return std::make_shared<DescriptorTerm>(descriptor, FeatureKernel{zeta, normalize}, views);
            }),
            py::arg("descriptor"), py::arg("zeta"), py::arg("normalize"), py::arg("points"), py::arg("weights"),
-           py::arg("members") = py::none());
+           py::arg("members") = py::none(), py::arg("projections") = py::none());
 
   py::class_<Repulsion, EnergyTerm, std::shared_ptr<Repulsion>>(module, "Repulsion")
       .def(py::init<std::vector<double>, std::vector<double>, std::vector<double>>(), py::arg("numbers"),

@@ -191,6 +191,7 @@ class DescriptorTerm(EnergyTerm):
         points: Sequence[_Float64],
         weights: Sequence[_Float64],
         members: Sequence[_Float64] | None = None,
+        projections: Sequence[_Float64] | None = None,
     ) -> None: ...
 
 class Repulsion(EnergyTerm):

@@ -122,6 +122,75 @@ std::shared_ptr<const EnergyTerm> make_term(FeatureKernel kernel, const std::vec
   return std::make_shared<DescriptorTerm>(descriptor, kernel, Points(*descriptor, sizes).view());
 }
 
+/// Of points that are compared with components of the features.
+std::shared_ptr<const EnergyTerm> make_projected_term(FeatureKernel kernel, const std::vector<std::int64_t>& sizes,
+                                                      std::int64_t n_components) {
+  const auto descriptor = make_descriptor();
+  const std::int64_t n_features = descriptor->n_features();
+  const auto projection = random_numbers(static_cast<std::size_t>(n_components * n_features), 77);
+  const Points points(*descriptor, sizes);
+  auto views = points.view();
+  for (auto& view : views) {
+    view.projection = projection.data();
+    view.n_components = n_components;
+  }
+  return std::make_shared<DescriptorTerm>(descriptor, kernel, views);
+}
+
+/// The same, its points made up of the rows of the projection.
+std::shared_ptr<const EnergyTerm> make_composed_term(FeatureKernel kernel, const std::vector<std::int64_t>& sizes,
+                                                     std::int64_t n_components) {
+  const auto descriptor = make_descriptor();
+  const std::int64_t n_features = descriptor->n_features();
+  const auto projection = random_numbers(static_cast<std::size_t>(n_components * n_features), 77);
+  const Points points(*descriptor, sizes);
+  auto views = points.view();
+  std::vector<std::vector<double>> composed;
+  for (auto& view : views) {
+    std::vector<double> rows(static_cast<std::size_t>(view.n_points * n_features), 0.0);
+    for (std::int64_t m = 0; m < view.n_points; ++m) {
+      for (std::int64_t c = 0; c < n_components; ++c) {
+        for (std::int64_t k = 0; k < n_features; ++k) {
+          rows[static_cast<std::size_t>(m * n_features + k)] +=
+              view.rows[m * n_components + c] * projection[static_cast<std::size_t>(c * n_features + k)];
+        }
+      }
+    }
+    composed.push_back(std::move(rows));
+    view.rows = composed.back().data();
+  }
+  return std::make_shared<DescriptorTerm>(descriptor, kernel, views);
+}
+
+/// A term with a committee, and one whose weights are those of a member.
+struct Committee {
+  explicit Committee(FeatureKernel kernel, const std::vector<std::int64_t>& sizes, int n_members)
+      : descriptor(make_descriptor()), kernel_(kernel), points(*descriptor, sizes), n_members_(n_members) {
+    for (const std::int64_t size : sizes) {
+      members.push_back(random_numbers(static_cast<std::size_t>(n_members * size), 88));
+    }
+  }
+  std::shared_ptr<const EnergyTerm> term() const {
+    auto views = points.view();
+    for (std::size_t s = 0; s < views.size(); ++s) {
+      views[s].members = members[s].data();
+      views[s].n_members = n_members_;
+    }
+    return std::make_shared<DescriptorTerm>(descriptor, kernel_, views);
+  }
+  std::shared_ptr<const EnergyTerm> member(int k) const {
+    auto views = points.view();
+    for (std::size_t s = 0; s < views.size(); ++s) views[s].weights = members[s].data() + k * views[s].n_points;
+    return std::make_shared<DescriptorTerm>(descriptor, kernel_, views);
+  }
+
+  std::shared_ptr<const DensityDescriptor<double>> descriptor;
+  FeatureKernel kernel_;
+  Points points;
+  int n_members_;
+  std::vector<std::vector<double>> members;
+};
+
 std::shared_ptr<const EnergyTerm> make_repulsion(double outer = 2.0) {
   return std::make_shared<Repulsion>(std::vector<double>{11, 17}, std::vector<double>(4, 0.5),
                                      std::vector<double>(4, outer));
@@ -135,6 +204,7 @@ std::vector<Potential> all_potentials() {
     potentials.push_back(Potential({make_term({zeta, true}, {40, 7}), make_repulsion()}));
   }
   potentials.push_back(Potential({make_term({4.0, false}, {0, 5})}));
+  potentials.push_back(Potential({make_projected_term({4.0, true}, {40, 7}, 5)}));
   potentials.push_back(Potential({make_repulsion(4.0), make_term({2.0, true}, {3, 50})}));
   return potentials;
 }
@@ -260,6 +330,45 @@ TEST_CASE("frames in one batch have the bits that they have alone") {
       joined.strains.insert(joined.strains.end(), one.strains.begin(), one.strains.end());
     }
     CHECK(batch == joined);
+  }
+}
+
+TEST_CASE("a point that is compared with components is one that is made up of the rows of the projection") {
+  const Frames frames(all_atoms());
+  for (const double zeta : {1.0, 2.0, 3.0}) {
+    const auto found = evaluated(Potential({make_projected_term({zeta, true}, {40, 7}, 5)}), frames);
+    const auto expected = evaluated(Potential({make_composed_term({zeta, true}, {40, 7}, 5)}), frames);
+    CHECK(relative_difference(found.energies, expected.energies) < 1e-9);
+    CHECK(relative_difference(found.forces, expected.forces) < 1e-9);
+    CHECK(relative_difference(found.strain, expected.strain) < 1e-9);
+  }
+}
+
+TEST_CASE("members of a committee differ by what potentials of their weights give, alone and in a batch") {
+  constexpr int n_members = 5;
+  const Frames frames(all_atoms());
+  const auto n_sums = static_cast<std::size_t>(n_members * frames.n_frames());
+  for (const double zeta : {1.0, 2.0, 3.0}) {
+    const Committee committee({zeta, true}, {60, 45}, n_members);
+    const Potential potential({committee.term(), make_repulsion()});
+    Results results(frames.n_atoms(), frames.n_atoms(), frames.n_frames());
+    std::vector<double> members(n_sums, 7.0);
+    PotentialResults view = results.view();
+    view.members = members.data();
+    potential.evaluate(frames.view(), view);
+    CHECK(results == evaluated(potential, frames));
+    for (int k = 0; k < n_members; ++k) {
+      const auto expected = evaluated(Potential({committee.member(k)}), frames);
+      for (std::int64_t frame = 0; frame < frames.n_frames(); ++frame) {
+        double sum = 0.0, scale = 1.0;
+        for (std::int64_t atom = frames.offsets[static_cast<std::size_t>(frame)];
+             atom < frames.offsets[static_cast<std::size_t>(frame) + 1]; ++atom) {
+          sum += expected.energies[static_cast<std::size_t>(atom)];
+          scale += std::abs(expected.energies[static_cast<std::size_t>(atom)]);
+        }
+        CHECK(std::abs(members[static_cast<std::size_t>(frame * n_members + k)] - sum) < 1e-11 * scale);
+      }
+    }
   }
 }
 

@@ -714,6 +714,39 @@ TEST_CASE_TEMPLATE("weighted powers are summed, and their slopes written", T, do
   });
 }
 
+TEST_CASE_TEMPLATE("products of a few long rows are those of each pair", T, double, float) {
+  for_each_level<T>([](const Kernels<T>& kernels) {
+    for (const std::int64_t length : {0, 1, 7, 16, 33, 100}) {
+      for (const std::int64_t n_left : {1, 3, 4, 6, 8}) {
+        for (const std::int64_t n_right : {1, 2, 5}) {
+          const auto left = numbers<T>(n_left * length, 103), right = numbers<T>(n_right * length, 104);
+          std::vector<T> out(static_cast<std::size_t>(n_left * n_right) + 1, T(99));
+          kernels.dot_rows(n_left, n_right, length, left.data(), right.data(), out.data());
+          CHECK(out.back() == T(99));
+          for (std::int64_t i = 0; i < n_left; ++i) {
+            for (std::int64_t j = 0; j < n_right; ++j) {
+              long double expected = 0.0L, scale = 0.0L;
+              for (std::int64_t k = 0; k < length; ++k) {
+                const long double product = static_cast<long double>(left[static_cast<std::size_t>(i * length + k)]) *
+                                            static_cast<long double>(right[static_cast<std::size_t>(j * length + k)]);
+                expected += product;
+                scale += std::abs(product);
+              }
+              const T found = out[static_cast<std::size_t>(i * n_right + j)];
+              CHECK(std::abs(static_cast<long double>(found) - expected) <=
+                    20 * static_cast<long double>(epsilon<T>) * scale);
+              // Alone and among others: the same bits.
+              T alone{};
+              kernels.dot_rows(1, 1, length, left.data() + i * length, right.data() + j * length, &alone);
+              CHECK(alone == found);
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE_TEMPLATE("derivatives of columns go to the rows of both atoms and of the strain", T, double, float) {
   constexpr std::int64_t n = 2 * castile::simd::gemm_column_step, row_stride = n + 5, product_stride = n + 2;
   constexpr std::int64_t n_pairs = 5, n_rows = 7 + 3 * 4;

@@ -24,8 +24,9 @@ class DescriptorTerm::Buffers final : public EnergyTerm::Workspace {
   FeatureHead<double>::Scratch head;
   RowModel::Workspace model;
   AlignedVector<double> rows, gradients;
-  std::vector<double> norms, energies, members_energies, grad_D;
-  std::vector<std::int64_t> members;  ///< centers of one species
+  std::vector<double> norms, energies, grad_D;
+  std::vector<std::int64_t> members;   ///< centers of one species
+  std::vector<std::int64_t> segments;  ///< theirs
   // Pairs within the term's own cutoff, where others reach farther.
   PairBuffer pairs;
   std::vector<std::int64_t> offsets, source;
@@ -101,6 +102,9 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const Cent
   w.energies.resize(rows_at_once);
   if (grad_D != nullptr) w.gradients.resize(w.rows.size());
 
+  const auto sums = [&] {
+    return SegmentSums{n_members_ > 0 ? results.members : nullptr, n_members_, w.segments.data()};
+  };
   const auto evaluate_members = [&](std::int32_t species) {
     const auto n = static_cast<std::int64_t>(w.members.size());
     for (std::int64_t r = 0; r < n; ++r) {
@@ -112,17 +116,11 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const Cent
       if (normalize_) w.norms[static_cast<std::size_t>(r)] = normalize_row(row, n_features);
     }
     double* gradients = grad_D != nullptr ? w.gradients.data() : nullptr;
-    const bool with_members = results.members != nullptr && n_members_ > 0;
-    w.members_energies.resize(with_members ? static_cast<std::size_t>(rows_at_once * n_members_) : 0);
-    double* members = with_members ? w.members_energies.data() : nullptr;
-    models_[static_cast<std::size_t>(species)]->evaluate(n, w.rows.data(), w.energies.data(), gradients, members,
+    models_[static_cast<std::size_t>(species)]->evaluate(n, w.rows.data(), w.energies.data(), gradients, sums(),
                                                          w.model);
     for (std::int64_t r = 0; r < n; ++r) {
       const std::int64_t center = w.members[static_cast<std::size_t>(r)];
       results.energies[center] += w.energies[static_cast<std::size_t>(r)];
-      for (int k = 0; k < n_members_ && members != nullptr; ++k) {
-        results.members[center * results.n_members + k] += members[r * n_members_ + k];
-      }
       if (grad_D == nullptr || offsets[center] == offsets[center + 1]) continue;
       double* gradient = gradients + r * n_features;
       if (normalize_) {
@@ -137,6 +135,7 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const Cent
       }
     }
     w.members.clear();
+    w.segments.clear();
   };
 
   for (std::int32_t species = 0; species < n_species(); ++species) {
@@ -145,9 +144,11 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const Cent
     for (std::int64_t center = 0; center < in.n_centers; ++center) {
       if (in.center_species[center] != species) continue;
       w.members.push_back(center);
+      w.segments.push_back(in.segments[center]);
       if (static_cast<std::int64_t>(w.members.size()) == rows_at_once) evaluate_members(species);
     }
     if (!w.members.empty()) evaluate_members(species);
+    if (sums().values != nullptr) models_[static_cast<std::size_t>(species)]->finish(sums(), w.model);
   }
 }
 

@@ -1,6 +1,7 @@
 // Blocks of centers with their pairs, from frames or from given neighbors. Atoms are counted over all frames.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -8,6 +9,9 @@
 #include "castile/potential/potential.hpp"
 
 namespace castile {
+
+/// Centers of a segment at most.
+constexpr std::int64_t segment_size = 64;
 
 /// All atoms of frames, each a center.
 class FrameSource {
@@ -20,6 +24,10 @@ class FrameSource {
   const std::int32_t* species() const { return structures_.species; }
   std::int64_t atom(std::int64_t center) const { return center; }
   std::int64_t frame(std::int64_t center) const;
+  /// The end of a segment that begins with a center.
+  std::int64_t segment_end(std::int64_t center) const {
+    return std::min(structures_.atom_offsets[frame(center) + 1], center + segment_size);
+  }
 
   /// Makes ready for centers [first, last), which come next.
   void prepare(std::int64_t first, std::int64_t last);
@@ -46,6 +54,7 @@ class NeighborhoodSource {
     return neighborhoods_.centers == nullptr ? center : neighborhoods_.centers[center];
   }
   std::int64_t frame(std::int64_t) const { return 0; }
+  std::int64_t segment_end(std::int64_t center) const { return std::min(n_centers(), center + segment_size); }
   void prepare(std::int64_t, std::int64_t) {}
   void append_pairs(std::int64_t center, PairBuffer& pairs) const;
 

@@ -14,10 +14,11 @@
 namespace castile {
 namespace {
 
-/// Centers of a block. Nothing that is computed for one depends on the others, so that the number is free.
-constexpr std::int64_t block_size = 64;
+/// Centers of a block from which on it is full. Blocks hold whole segments; what is computed for one does not depend
+/// on the others. Large ones use the members of a committee, if they are wanted, for several segments at a time.
+constexpr std::int64_t block_size = 64, block_size_of_members = 256;
 /// Blocks whose pairs' gradients are kept at a time, to bound the memory.
-constexpr std::int64_t round_blocks = 128;
+constexpr std::int64_t round_blocks = 64;
 
 /// What one block of centers gives, kept until the blocks are summed in order.
 struct Block {
@@ -25,7 +26,21 @@ struct Block {
   PairBuffer pairs;
   std::vector<double> energies, grad_D, members;
   std::vector<std::int32_t> species;
+  std::vector<std::int64_t> segments;        ///< of each center
+  std::vector<std::int64_t> segment_frames;  ///< of each segment
 };
+
+/// First centers of blocks, and the end.
+template <typename Source>
+std::vector<std::int64_t> cut_blocks(const Source& source, std::int64_t size) {
+  std::vector<std::int64_t> firsts{0};
+  const std::int64_t n_centers = source.n_centers();
+  for (std::int64_t center = 0; center < n_centers;) {
+    center = source.segment_end(center);
+    if (center - firsts.back() >= size || center == n_centers) firsts.push_back(center);
+  }
+  return firsts;
+}
 
 template <typename Source>
 class Summation {
@@ -61,6 +76,15 @@ class Summation {
     }
   }
 
+  /// Adds what the segments of a block give to a committee.
+  void add_members(const Block& block, int n_members) const {
+    const double* from = block.members.data();
+    for (const std::int64_t frame : block.segment_frames) {
+      double* sum = results_.members + frame * n_members;
+      for (int k = 0; k < n_members; ++k) sum[k] += *from++;
+    }
+  }
+
  private:
   bool wants_strain() const { return results_.strain != nullptr || results_.strains != nullptr; }
 
@@ -93,34 +117,45 @@ void Potential::evaluate_all(Source source, const PotentialResults& results) con
   if (results.forces != nullptr) std::fill_n(results.forces, 3 * source.n_atoms(), 0.0);
   if (results.strain != nullptr) std::fill_n(results.strain, 9 * source.n_frames(), 0.0);
   if (results.strains != nullptr) std::fill_n(results.strains, 9 * n_centers, 0.0);
+  if (results.members != nullptr) std::fill_n(results.members, n_members_ * source.n_frames(), 0.0);
   const Summation<Source> summation(source, results);
-  std::vector<Block> blocks(
-      static_cast<std::size_t>(std::min(round_blocks, (n_centers + block_size - 1) / block_size)));
-  for (std::int64_t start = 0; start < n_centers; start += round_blocks * block_size) {
-    const std::int64_t end = std::min(n_centers, start + round_blocks * block_size);
-    const std::int64_t n_blocks = (end - start + block_size - 1) / block_size;
-    source.prepare(start, end);
+  const std::vector<std::int64_t> firsts =
+      cut_blocks(source, results.members != nullptr ? block_size_of_members : block_size);
+  const auto all_blocks = static_cast<std::int64_t>(firsts.size()) - 1;
+  std::vector<Block> blocks(static_cast<std::size_t>(std::min(round_blocks, all_blocks)));
+  for (std::int64_t start = 0; start < all_blocks; start += round_blocks) {
+    const std::int64_t n_blocks = std::min(round_blocks, all_blocks - start);
+    const std::int64_t* first_of = firsts.data() + start;
+    source.prepare(first_of[0], first_of[n_blocks]);
     parallel_for(n_blocks, [&] {
       std::vector<std::shared_ptr<EnergyTerm::Workspace>> workspaces;
       for (const auto& term : terms_) workspaces.push_back(term->make_workspace());
       return [&, workspaces](std::int64_t index) {
         Block& block = blocks[static_cast<std::size_t>(index)];
-        const std::int64_t first = start + index * block_size;
-        const std::int64_t last = std::min(end, first + block_size);
+        const std::int64_t first = first_of[index], last = first_of[index + 1];
         block.pairs.clear();
         block.offsets.assign(1, 0);
         block.species.clear();
-        for (std::int64_t center = first; center < last; ++center) {
+        block.segments.clear();
+        block.segment_frames.clear();
+        for (std::int64_t center = first, end = first; center < last; ++center) {
+          if (center == end) {
+            end = source.segment_end(center);
+            block.segment_frames.push_back(source.frame(center));
+          }
+          block.segments.push_back(static_cast<std::int64_t>(block.segment_frames.size()) - 1);
           source.append_pairs(center, block.pairs);
           block.offsets.push_back(block.pairs.size());
           block.species.push_back(source.species()[source.atom(center)]);
         }
         block.energies.assign(static_cast<std::size_t>(last - first), 0.0);
         block.grad_D.assign(with_gradients ? 3 * block.pairs.j.size() : 0, 0.0);
-        const CenterPairs centers{last - first, block.species.data(), block.offsets.data(),
-                                  &block.pairs, source.species(),     cutoff_};
+        const CenterPairs centers{last - first,         block.species.data(), block.offsets.data(),
+                                  &block.pairs,         source.species(),     cutoff_,
+                                  block.segments.data()};
         const bool with_members = results.members != nullptr;
-        block.members.assign(with_members ? block.energies.size() * static_cast<std::size_t>(n_members_) : 0, 0.0);
+        const std::size_t n_sums = block.segment_frames.size() * static_cast<std::size_t>(n_members_);
+        block.members.assign(with_members ? n_sums : 0, 0.0);
         const CenterResults out{block.energies.data(), with_gradients ? block.grad_D.data() : nullptr,
                                 with_members ? block.members.data() : nullptr, n_members_};
         for (std::size_t k = 0; k < terms_.size(); ++k) {
@@ -130,10 +165,8 @@ void Potential::evaluate_all(Source source, const PotentialResults& results) con
     });
     for (std::int64_t index = 0; index < n_blocks; ++index) {
       const Block& block = blocks[static_cast<std::size_t>(index)];
-      summation.add(start + index * block_size, block);
-      if (results.members == nullptr) continue;
-      std::copy(block.members.begin(), block.members.end(),
-                results.members + (start + index * block_size) * n_members_);
+      summation.add(first_of[index], block);
+      if (results.members != nullptr) summation.add_members(block, n_members_);
     }
   }
 }

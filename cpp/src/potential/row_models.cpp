@@ -37,15 +37,38 @@ class PackedRows {
   AlignedVector<double> packed_;
 };
 
+void transpose(std::int64_t n_rows, std::int64_t n_columns, const double* matrix, double* result) {
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    for (std::int64_t k = 0; k < n_columns; ++k) result[k * n_rows + r] = matrix[r * n_columns + k];
+  }
+}
+
 std::vector<double> transposed(std::int64_t n_rows, std::int64_t n_columns, const double* matrix) {
   std::vector<double> result(static_cast<std::size_t>(n_rows * n_columns));
-  for (std::int64_t r = 0; r < n_rows; ++r) {
-    for (std::int64_t k = 0; k < n_columns; ++k) {
-      result[static_cast<std::size_t>(k * n_rows + r)] = matrix[r * n_columns + k];
-    }
-  }
+  transpose(n_rows, n_columns, matrix, result.data());
   return result;
 }
+
+/// Energies of the members of a committee that are linear in something each row has: adds them to the segments'.
+class MemberRows {
+ public:
+  /// `weights` (n_members, length)
+  MemberRows(std::int64_t n_members, std::int64_t length, const double* weights) : rows_(n_members, length, weights) {}
+
+  void add(std::int64_t n, const double* values, const SegmentSums& sums, RowModel::Workspace& w) const {
+    w.members.resize(static_cast<std::size_t>(n * rows_.n_rows()));
+    rows_.multiply(n, values, w.members.data(), w.gemm);
+    for (std::int64_t r = 0; r < n; ++r) {
+      double* sum = sums.values + sums.segments[r] * sums.n_members;
+      for (std::int64_t k = 0; k < rows_.n_rows(); ++k) {
+        sum[k] += w.members[static_cast<std::size_t>(r * rows_.n_rows() + k)];
+      }
+    }
+  }
+
+ private:
+  PackedRows rows_;
+};
 
 class KernelModel final : public RowModel {
  public:
@@ -56,7 +79,7 @@ class KernelModel final : public RowModel {
         weights_(points.weights, points.weights + points.n_points),
         members_(points.n_members, points.n_points, points.members) {}
 
-  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, double* members,
+  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, const SegmentSums& members,
                 Workspace& w) const override {
     const std::int64_t m = points_.n_rows();
     w.kernel.resize(static_cast<std::size_t>(n * m));
@@ -67,12 +90,12 @@ class KernelModel final : public RowModel {
       double* k = w.kernel.data() + r * m;
       raise(m, zeta_ - 1.0, k, w.power.data());
       energies[r] = kernels().weighted_powers(m, zeta_, weights_.data(), k, w.power.data(), w.slopes.data() + r * m);
-      for (std::int64_t point = 0; point < m && members != nullptr; ++point) {
+      for (std::int64_t point = 0; point < m && members.values != nullptr; ++point) {
         k[point] *= w.power[static_cast<std::size_t>(point)];
       }
     }
     if (gradients != nullptr) columns_.multiply(n, w.slopes.data(), gradients, w.gemm);
-    if (members != nullptr) members_.multiply(n, w.kernel.data(), members, w.gemm);
+    if (members.values != nullptr) members_.add(n, w.kernel.data(), members, w);
   }
 
  private:
@@ -80,20 +103,103 @@ class KernelModel final : public RowModel {
   PackedRows points_;   ///< (n_points, n_features)
   PackedRows columns_;  ///< the transpose
   std::vector<double> weights_;
-  PackedRows members_;  ///< (n_members, n_points)
+  MemberRows members_;
+};
+
+/// Symmetric forms A of a committee: Σ rowᵀ A row over the rows of a segment is the scalar product of A with the rows'
+/// second moments Σ row rowᵀ, which all members share. Both are cut into panels of rows of the lower triangle.
+class MemberForms {
+ public:
+  /// `form(k)` returns the form of member k, (n_features, n_features).
+  template <typename Form>
+  MemberForms(std::int64_t n_features, std::int64_t n_members, const Form& form) : size_(n_features) {
+    if (n_members == 0) return;
+    std::vector<AlignedVector<double>> forms;
+    for (std::int64_t k = 0; k < n_members; ++k) forms.push_back(form(k));
+    for (std::int64_t first = 0; first < size_; first += panel_rows) {
+      panels_.emplace_back();
+      for (const auto& A : forms) append_panel(first, A.data(), panels_.back());
+    }
+  }
+
+  void add(std::int64_t n, const double* rows, const SegmentSums& sums, RowModel::Workspace& w) const {
+    w.rows.insert(w.rows.end(), rows, rows + n * size_);
+    for (std::int64_t r = 0; r < n; ++r) {
+      if (w.runs.empty() || w.runs.back().segment != sums.segments[r]) w.runs.push_back({sums.segments[r], 0});
+      ++w.runs.back().n_rows;
+    }
+  }
+
+  void finish(const SegmentSums& sums, RowModel::Workspace& w) const {
+    const std::int64_t n_rows = static_cast<std::int64_t>(w.rows.size()) / size_;
+    w.columns.resize(w.rows.size());
+    transpose(n_rows, size_, w.rows.data(), w.columns.data());
+    for (std::size_t panel = 0; panel < panels_.size(); ++panel) {
+      const double* column = w.columns.data();
+      for (std::size_t first = 0; first < w.runs.size(); first += runs_at_once) {
+        const std::size_t last = std::min(first + runs_at_once, w.runs.size());
+        column = add_panel(panel, n_rows, column, first, last, sums, w);
+      }
+    }
+    w.rows.clear();
+    w.runs.clear();
+  }
+
+ private:
+  static constexpr std::int64_t panel_rows = 48;
+  static constexpr std::size_t runs_at_once = 8;
+
+  std::int64_t panel_end(std::int64_t first) const { return std::min(first + panel_rows, size_); }
+
+  void append_panel(std::int64_t first, const double* A, AlignedVector<double>& panel) const {
+    for (std::int64_t i = first; i < panel_end(first); ++i) {
+      for (std::int64_t j = 0; j < panel_end(first); ++j) {
+        // Of the two numbers of a pair, the lower one stands for both.
+        panel.push_back((j < i ? 2.0 : (j == i ? 1.0 : 0.0)) * A[i * size_ + j]);
+      }
+    }
+  }
+
+  /// Of runs [first, last), whose rows begin at `column`; returns where the next ones do.
+  const double* add_panel(std::size_t panel, std::int64_t stride, const double* column, std::size_t first,
+                          std::size_t last, const SegmentSums& sums, RowModel::Workspace& w) const {
+    const std::int64_t top = static_cast<std::int64_t>(panel) * panel_rows;
+    const std::int64_t height = panel_end(top) - top, width = panel_end(top);
+    const auto n_runs = static_cast<std::int64_t>(last - first);
+    w.moments.resize(static_cast<std::size_t>(n_runs * height * width));
+    double* moments = w.moments.data();
+    for (std::size_t run = first; run < last; ++run, moments += height * width) {
+      const std::int64_t n = w.runs[run].n_rows;
+      w.gemm.resize(static_cast<std::size_t>(kernels().gemm_nt_workspace(height, width)));
+      kernels().gemm_nt(height, width, n, column + top * stride, stride, nullptr, column, stride, nullptr, moments,
+                        width, w.gemm.data());
+      column += n;
+    }
+    w.members.resize(static_cast<std::size_t>(n_runs * sums.n_members));
+    kernels().dot_rows(n_runs, sums.n_members, height * width, w.moments.data(), panels_[panel].data(),
+                       w.members.data());
+    const double* from = w.members.data();
+    for (std::size_t run = first; run < last; ++run) {
+      double* sum = sums.values + w.runs[run].segment * sums.n_members;
+      for (int k = 0; k < sums.n_members; ++k) sum[k] += *from++;
+    }
+    return column;
+  }
+
+  std::int64_t size_;
+  std::vector<AlignedVector<double>> panels_;  ///< of all members, (n_members, height * width)
 };
 
 /// rowᵀ A row, A symmetric
 class QuadraticModel final : public RowModel {
  public:
-  /// `members` evaluates the members of a committee, which have no form of their own; or null.
-  QuadraticModel(std::int64_t n_features, const double* A, std::unique_ptr<const RowModel> members)
+  QuadraticModel(std::int64_t n_features, const double* A, MemberForms members)
       : form_(n_features, n_features, A), members_(std::move(members)) {}
 
-  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, double* members,
+  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, const SegmentSums& members,
                 Workspace& w) const override {
     const std::int64_t size = form_.n_rows();
-    if (members != nullptr) members_->evaluate(n, rows, energies, nullptr, members, w);
+    if (members.values != nullptr) members_.add(n, rows, members, w);
     w.values.resize(static_cast<std::size_t>(n * size));
     double* products = gradients != nullptr ? gradients : w.values.data();
     form_.multiply(n, rows, products, w.gemm);
@@ -102,9 +208,11 @@ class QuadraticModel final : public RowModel {
     for (std::int64_t k = 0; k < n * size; ++k) gradients[k] *= 2.0;
   }
 
+  void finish(const SegmentSums& members, Workspace& w) const override { members_.finish(members, w); }
+
  private:
   PackedRows form_;
-  std::unique_ptr<const RowModel> members_;
+  MemberForms members_;
 };
 
 class LinearModel final : public RowModel {
@@ -113,19 +221,46 @@ class LinearModel final : public RowModel {
   LinearModel(std::vector<double> weights, std::int64_t n_members, const double* members)
       : weights_(std::move(weights)), members_(n_members, static_cast<std::int64_t>(weights_.size()), members) {}
 
-  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, double* members,
+  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, const SegmentSums& members,
                 Workspace& w) const override {
     const auto size = static_cast<std::int64_t>(weights_.size());
     for (std::int64_t r = 0; r < n; ++r) {
       energies[r] = dot_of_rows(size, rows + r * size, weights_.data());
       if (gradients != nullptr) std::copy(weights_.begin(), weights_.end(), gradients + r * size);
     }
-    if (members != nullptr) members_.multiply(n, rows, members, w.gemm);
+    if (members.values != nullptr) members_.add(n, rows, members, w);
   }
 
  private:
   std::vector<double> weights_;
-  PackedRows members_;
+  MemberRows members_;
+};
+
+/// A model of a row's components along the rows of a matrix.
+class ProjectedModel final : public RowModel {
+ public:
+  /// `projection` (n_components, n_features)
+  ProjectedModel(std::int64_t n_components, std::int64_t n_features, const double* projection,
+                 std::unique_ptr<const RowModel> model)
+      : down_(n_components, n_features, projection),
+        up_(n_features, n_components, transposed(n_components, n_features, projection).data()),
+        model_(std::move(model)) {}
+
+  void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, const SegmentSums& members,
+                Workspace& w) const override {
+    w.components.resize(static_cast<std::size_t>(n * down_.n_rows()));
+    down_.multiply(n, rows, w.components.data(), w.gemm);
+    if (gradients != nullptr) w.by_components.resize(w.components.size());
+    model_->evaluate(n, w.components.data(), energies, gradients != nullptr ? w.by_components.data() : nullptr, members,
+                     w);
+    if (gradients != nullptr) up_.multiply(n, w.by_components.data(), gradients, w.gemm);
+  }
+
+  void finish(const SegmentSums& members, Workspace& w) const override { model_->finish(members, w); }
+
+ private:
+  PackedRows down_, up_;
+  std::unique_ptr<const RowModel> model_;
 };
 
 /// Σ_m weights[m] points[m]
@@ -169,6 +304,12 @@ AlignedVector<double> weighted_form(std::int64_t n_points, std::int64_t n_featur
 }  // namespace
 
 std::unique_ptr<RowModel> make_row_model(double zeta, std::int64_t n_features, const SparsePoints& points) {
+  if (points.projection != nullptr) {
+    SparsePoints components = points;
+    components.projection = nullptr;
+    return std::make_unique<ProjectedModel>(points.n_components, n_features, points.projection,
+                                            make_row_model(zeta, points.n_components, components));
+  }
   const std::int64_t n_points = points.n_points;
   if (zeta == 1.0) {
     std::vector<double> members;
@@ -180,10 +321,12 @@ std::unique_ptr<RowModel> make_row_model(double zeta, std::int64_t n_features, c
                                          points.n_members, members.data());
   }
   if (zeta == 2.0 && n_features < 2 * n_points) {
-    std::unique_ptr<const RowModel> members;
-    if (points.n_members > 0) members = std::make_unique<KernelModel>(zeta, n_features, points);
-    return std::make_unique<QuadraticModel>(
-        n_features, weighted_form(n_points, n_features, points.rows, points.weights).data(), std::move(members));
+    const auto form_of = [&](const double* weights) {
+      return weighted_form(n_points, n_features, points.rows, weights);
+    };
+    MemberForms members(n_features, points.n_members,
+                        [&](std::int64_t k) { return form_of(points.members + k * n_points); });
+    return std::make_unique<QuadraticModel>(n_features, form_of(points.weights).data(), std::move(members));
   }
   return std::make_unique<KernelModel>(zeta, n_features, points);
 }

@@ -265,6 +265,10 @@ struct Kernels {
   /// Returns the sum of weights[k] power[k] x[k] and writes factor weights[k] power[k] to `slopes`.
   T (*weighted_powers)(std::int64_t n, T factor, const T* weights, const T* x, const T* power, T* slopes);
 
+  /// out[i * n_right + j] = Σ_k left[i * length + k] right[j * length + k]: a few long rows.
+  void (*dot_rows)(std::int64_t n_left, std::int64_t n_right, std::int64_t length, const T* left, const T* right,
+                   T* out);
+
   /// Adds one center's part to the derivatives of n columns, n a multiple of gemm_column_step.
   void (*add_pair_columns)(std::int64_t n, const PairColumns<T>& pairs);
 };

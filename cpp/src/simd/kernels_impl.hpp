@@ -33,7 +33,8 @@ constexpr Kernels<T> make_kernels() {
           gemm_nt<T>,         gemm_nt_workspace<T>,
           gemm_pack_right<T>, gemm_packed_size<T>,
           gemm_packed<T>,     integer_power<T>,
-          weighted_powers<T>, add_pair_columns<T>};
+          weighted_powers<T>, dot_rows<T>,
+          add_pair_columns<T>};
 }
 
 constexpr GeometryKernels kernels_of_geometry = {select_close, write_pairs};

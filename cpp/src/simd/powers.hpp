@@ -51,5 +51,51 @@ T weighted_powers(std::int64_t n, T factor, const T* weights, const T* x, const 
   return sum;
 }
 
+/// Sums in lanes, whose number is that of the instruction set; each product's bits depend on its two rows alone.
+template <int Left, int Right, typename T>
+[[gnu::always_inline]] inline void dot_tile(std::int64_t length, const T* left, const T* right, std::int64_t n_right,
+                                            T* out) {
+  constexpr int width = register_bytes / static_cast<int>(sizeof(T));
+  Vector<T, width> sums[Left][Right] = {};
+  std::int64_t k = 0;
+  for (; k + width <= length; k += width) {
+#pragma GCC unroll 4
+    for (int i = 0; i < Left; ++i) {
+      const Vector<T, width> a = load<width>(left + i * length + k);
+#pragma GCC unroll 4
+      for (int j = 0; j < Right; ++j) sums[i][j] += a * load<width>(right + j * length + k);
+    }
+  }
+  for (int i = 0; i < Left; ++i) {
+    for (int j = 0; j < Right; ++j) {
+      T sum = T(0);
+      for (int lane = 0; lane < width; ++lane) sum += sums[i][j][lane];
+      for (std::int64_t e = k; e < length; ++e) sum += left[i * length + e] * right[j * length + e];
+      out[i * n_right + j] = sum;
+    }
+  }
+}
+
+template <typename T>
+void dot_rows(std::int64_t n_left, std::int64_t n_right, std::int64_t length, const T* left, const T* right, T* out) {
+  for (std::int64_t j = 0; j < n_right;) {
+    const T* b = right + j * length;
+    const bool two = j + 2 <= n_right;
+    for (std::int64_t i = 0; i < n_left;) {
+      const T* a = left + i * length;
+      T* c = out + i * n_right + j;
+      if (i + 4 <= n_left) {
+        two ? dot_tile<4, 2>(length, a, b, n_right, c) : dot_tile<4, 1>(length, a, b, n_right, c);
+        i += 4;
+      } else {
+        two ? dot_tile<1, 2>(length, a, b, n_right, c) : dot_tile<1, 1>(length, a, b, n_right, c);
+        i += 1;
+      }
+    }
+    j += two ? 2 : 1;
+  }
+  end_kernel();
+}
+
 }  // namespace
 }  // namespace castile::simd

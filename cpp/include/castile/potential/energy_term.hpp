@@ -15,18 +15,20 @@ struct CenterPairs {
   const PairBuffer* pairs = nullptr;
   const std::int32_t* species = nullptr;  ///< of the atoms that pairs->j counts
   double cutoff = 0.0;                    ///< Å
+  /// (n_centers) rising from 0 without gaps: runs of centers of one frame, cut where nothing but the frame decides.
+  const std::int64_t* segments = nullptr;
 };
 
 /// Where a term adds what it gives for some centers; null for what is not wanted.
 struct CenterResults {
   double* energies = nullptr;  ///< (n_centers) eV
   double* grad_D = nullptr;    ///< (n_pairs, 3) dE/dD
-  double* members = nullptr;   ///< (n_centers, n_members) how the energies of a committee's members differ, eV
+  double* members = nullptr;   ///< (n_segments, n_members) how the energies of a committee's members differ, eV
   int n_members = 0;
 };
 
 /// A part of the potential energy, which is a sum over centers of functions of their pair vectors. Immutable and shared
-/// between threads; what a center gets has the same bits whatever other centers come with it.
+/// between threads; what a center or a segment gets has the same bits whatever others come with it.
 class EnergyTerm {
  public:
   /// Buffers of a thread.

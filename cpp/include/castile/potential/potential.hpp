@@ -27,7 +27,7 @@ struct PotentialResults {
   double* forces = nullptr;    ///< (n_atoms, 3) eV/Å
   double* strain = nullptr;    ///< (n_frames, 3, 3) dE/dstrain, symmetric, eV: the stress times the volume
   double* strains = nullptr;   ///< (n_centers, 3, 3) what each center's energy adds to it
-  double* members = nullptr;   ///< (n_centers, n_members) how energies of a committee's members differ, eV
+  double* members = nullptr;   ///< (n_frames, n_members) how energies of a committee's members differ, eV
 };
 
 /// A sum of terms. The same input gives the same bits for any number of threads, and per frame in any batch.

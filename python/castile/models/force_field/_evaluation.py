@@ -62,14 +62,12 @@ def evaluate(
     if references is not None:
         of_atoms += references[species_table[structures.numbers]]
     energy = _sums(of_atoms, structures.atom_offsets)
-    differences = np.concatenate(members)
-    committee = [energy + _sums(np.ascontiguousarray(one), structures.atom_offsets) for one in differences.T]
     return Evaluation(
         of_atoms,
         energy,
         np.concatenate(forces),
         _stresses(np.concatenate(strain), structures),
-        np.array(committee).reshape(potential.n_members, structures.n_frames),
+        energy + np.concatenate(members).T,
     )
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 
 from castile import _checks, _core
+from castile._blas_threads import one_thread
 from castile.errors import InputError
 from castile.io import describe_descriptor, restore_descriptor
 from castile.kernels._blocks import DotProduct, kernel_of_rows
 from castile.models.force_field._lengths import Lengths
 from castile.models.force_field._whitening import DiagonalBlock, EigenBlock, TriangularBlock, kernel_block
-from castile.models.force_field.terms import PairTerm, SoapTerm, Term, descriptor_for
+from castile.models.force_field.terms import REDUCTIONS, PairTerm, SoapTerm, Term, descriptor_for
 from castile.models.selection import select
 from castile.progress import cut
 
@@ -39,10 +41,14 @@ class FittedSoapTerm:
         With species.
     zeta : float
     points : tuple of ndarray, each of shape (n_points, n_features)
-        Rows of norm one, for each species.
+        Rows of norm one, for each species; with projections, their components, shape (n_points, n_components).
     prior_factor : float
     selection : str
         How the points were chosen.
+    projections : tuple of ndarray, each of shape (n_components, n_features), or None
+        Orthonormal rows, for each species: the kernel sees these components of normalized features.
+    reduction : str
+        How the projections were found.
     """
 
     descriptor: Any
@@ -50,6 +56,8 @@ class FittedSoapTerm:
     points: tuple[FloatArray, ...]
     prior_factor: float = 1.0
     selection: str = "cholesky"
+    projections: tuple[FloatArray, ...] | None = None
+    reduction: str = "pca"
 
     @property
     def n_columns(self) -> int:
@@ -58,12 +66,21 @@ class FittedSoapTerm:
 
     def columns(self) -> _core.DescriptorColumns:
         """Return what writes the columns."""
-        return _core.DescriptorColumns(core_of(self.descriptor), float(self.zeta), True, list(self.points))
+        points = list(self.points)
+        if self.projections is not None:
+            # The product of components is that of the features with what the points are made up of.
+            points = [_product(rows, of.T) for rows, of in zip(self.points, self.projections, strict=True)]
+        return _core.DescriptorColumns(core_of(self.descriptor), float(self.zeta), True, points)
+
+    def kernels(self) -> list[FloatArray]:
+        """Return the kernel between the points of each species."""
+        # What a projection leaves of a row is not of norm one.
+        kernel = DotProduct(float(self.zeta), self.projections is None)
+        return [kernel_of_rows(rows, rows, kernel) for rows in self.points]
 
     def blocks(self) -> list[Block]:
         """Return the prior of the columns, for a force field whose prior is one."""
-        kernel = DotProduct(float(self.zeta), True)
-        return [kernel_block(kernel_of_rows(rows, rows, kernel), self.prior_factor) for rows in self.points]
+        return [kernel_block(kernel, self.prior_factor) for kernel in self.kernels()]
 
     def part(self, weights: FloatArray, members: FloatArray | None = None) -> _core.DescriptorTerm:
         """Return the term with weights (n_columns,) and those of a committee, (n_members, n_columns)."""
@@ -76,12 +93,21 @@ class FittedSoapTerm:
             list(self.points),
             _parts(weights, sizes),
             None if members is None else _parts(members, sizes),
+            None if self.projections is None else list(self.projections),
         )
 
     def specification(self) -> SoapTerm:
         """Return the term that would be fitted like this."""
         n_sparse = max(map(len, self.points))
-        return SoapTerm(self.descriptor, self.zeta, n_sparse, self.selection, prior_factor=self.prior_factor)
+        return SoapTerm(
+            self.descriptor,
+            self.zeta,
+            n_sparse,
+            self.selection,
+            prior_factor=self.prior_factor,
+            n_features=None if self.projections is None else max(map(len, self.projections)),
+            reduction=self.reduction,
+        )
 
     def describe(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
         """Return metadata and arrays for a file."""
@@ -92,7 +118,11 @@ class FittedSoapTerm:
             "prior_factor": self.prior_factor,
             "selection": self.selection,
         }
-        return metadata, {f"points_{k}": rows for k, rows in enumerate(self.points)}
+        arrays = {f"points_{k}": rows for k, rows in enumerate(self.points)}
+        if self.projections is not None:
+            metadata["reduction"] = self.reduction
+            arrays.update((f"projection_{k}", rows) for k, rows in enumerate(self.projections))
+        return metadata, arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,12 +213,45 @@ def fit_term(
     descriptor = descriptor_for(term, species, lengths, frames)
     if isinstance(term, PairTerm):
         return FittedPairTerm(descriptor, _root_mean_squares(descriptor, frames), term.prior_factor)
-    points, wanted = [], term.points_of_each(len(species))
+    points, projections, wanted = [], [], term.points_of_each(len(species))
+    n_features = len(descriptor.get_feature_names_out())
+    reduces = term.n_features is not None and term.n_features < n_features
     for k, symbol in enumerate(species):
         most = _most_candidates(descriptor, wanted, max_memory)
         rows = _unit_rows(descriptor, frames, symbol, most, np.random.default_rng([seed, k]))
-        points.append(_sparse_points(rows, term, seed, symbol, wanted))
-    return FittedSoapTerm(descriptor, float(term.zeta), tuple(points), term.prior_factor, term.selection)
+        if len(rows) == 0:
+            raise InputError(
+                f"all environments of {symbol} are empty; raise the cutoff, or use a descriptor with center_weight "
+                "above 0"
+            )
+        if reduces:
+            projections.append(_projection(rows, cast(int, term.n_features), term.reduction))
+            rows = _product(rows, projections[-1])
+        points.append(_sparse_points(rows, term, seed, wanted, normalize=not reduces))
+    return FittedSoapTerm(
+        descriptor,
+        float(term.zeta),
+        tuple(points),
+        term.prior_factor,
+        term.selection,
+        tuple(projections) if reduces else None,
+        term.reduction,
+    )
+
+
+def _projection(rows: FloatArray, n: int, reduction: str) -> FloatArray:
+    """Return orthonormal rows that keep most of others: principal components about zero, or features."""
+    with one_thread():  # several threads change bits
+        if reduction == "cur":
+            chosen = select(rows, n, method="cur", what="features")
+            return np.eye(rows.shape[1])[np.sort(chosen)]
+        _, vectors = scipy.linalg.eigh(rows.T @ rows)
+    return np.ascontiguousarray(vectors[:, : -n - 1 : -1].T)
+
+
+def _product(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Return left rightᵀ, with the same bits on any machine's threads."""
+    return kernel_of_rows(left, np.ascontiguousarray(right), DotProduct(1.0, False))
 
 
 def _root_mean_squares(descriptor: Any, frames: list[Any]) -> FloatArray:
@@ -232,17 +295,13 @@ def _offsets(counts: Any) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)])
 
 
-def _sparse_points(rows: FloatArray, term: SoapTerm, seed: int, symbol: str, most: int) -> FloatArray:
-    if len(rows) == 0:
-        raise InputError(
-            f"all environments of {symbol} are empty; raise the cutoff, or use a descriptor with center_weight above 0"
-        )
+def _sparse_points(rows: FloatArray, term: SoapTerm, seed: int, most: int, *, normalize: bool) -> FloatArray:
     method: Any = term.selection
     options: dict[str, Any] = {"zeta": float(term.zeta)}
     if method != "cholesky":  # which leaves out copies by itself
         rows, options = np.unique(rows, axis=0), {"seed": seed}
     n_points = min(most, len(rows))
-    chosen = select(rows, n_points, method=method, **options)
+    chosen = select(rows, n_points, method=method, normalize=normalize, **options)
     return np.ascontiguousarray(rows[chosen])
 
 
@@ -253,8 +312,13 @@ def restore_term(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) 
         if metadata["kind"] == "pair":
             return FittedPairTerm(descriptor, arrays["scales"], float(metadata["prior_factor"]))
         _checks.choice("kind", metadata["kind"], ("pair", "soap"))
-        points = tuple(arrays[f"points_{k}"] for k in range(len(descriptor.species_)))
+        species = range(len(descriptor.species_))
+        points = tuple(arrays[f"points_{k}"] for k in species)
         factor, selection = float(metadata["prior_factor"]), str(metadata["selection"])
-        return FittedSoapTerm(descriptor, float(metadata["zeta"]), points, factor, selection)
+        projections, reduction = None, "pca"
+        if "reduction" in metadata:
+            reduction = _checks.choice("reduction", metadata["reduction"], REDUCTIONS)
+            projections = tuple(arrays[f"projection_{k}"] for k in species)
+        return FittedSoapTerm(descriptor, float(metadata["zeta"]), points, factor, selection, projections, reduction)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"the file does not describe a term of a force field: {error!r}") from error

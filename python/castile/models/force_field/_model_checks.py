@@ -12,7 +12,6 @@ import scipy.linalg
 from castile import _checks
 from castile.descriptors import SOAP, RadialSpectrum
 from castile.errors import InputError
-from castile.kernels._blocks import DotProduct, kernel_of_rows
 from castile.kernels._rows import check_zeta
 from castile.models.force_field._blas import one_thread
 from castile.models.force_field._calibration import Calibration
@@ -102,13 +101,26 @@ def check_terms(terms: Sequence[FittedTerm], species: tuple[str, ...]) -> None:
         n_features = len(term.descriptor.get_feature_names_out())
         if isinstance(term, FittedSoapTerm):
             check_zeta(term.zeta)
-            for rows in term.points:
-                if rows.ndim != 2 or len(rows) == 0 or rows.shape[1] != n_features:
-                    raise InputError(f"sparse points must be rows of {n_features} features, got shape {rows.shape}")
-                if not (np.abs(np.einsum("ij,ij->i", rows, rows) - 1.0) < _ROUNDING).all():
-                    raise InputError("sparse points must be of norm one")
+            _check_points(term, n_features)
         elif term.scales.shape != (n_features,) or not (term.scales > 0.0).all():
             raise InputError(f"scales must be {n_features} numbers above 0, got shape {term.scales.shape}")
+
+
+def _check_points(term: FittedSoapTerm, n_features: int) -> None:
+    for k, rows in enumerate(term.points):
+        width = n_features
+        if term.projections is not None:
+            projection = term.projections[k]
+            if projection.ndim != 2 or not 0 < len(projection) < projection.shape[1] == n_features:
+                raise InputError(f"a projection must have fewer than {n_features} rows of {n_features} numbers")
+            if not np.abs(projection @ projection.T - np.eye(len(projection))).max() < _ROUNDING:
+                raise InputError("the rows of a projection must be orthonormal")
+            width = len(projection)
+        if rows.ndim != 2 or len(rows) == 0 or rows.shape[1] != width:
+            raise InputError(f"sparse points must be rows of {width} features, got shape {rows.shape}")
+        squares = np.einsum("ij,ij->i", rows, rows)
+        if not (squares < 1.0 + _ROUNDING).all() or (term.projections is None and (squares < 1.0 - _ROUNDING).any()):
+            raise InputError("sparse points must be of norm one, or shorter where they are projected")
 
 
 def check_whitening(whitening: Whitening, terms: Sequence[FittedTerm]) -> None:
@@ -116,8 +128,7 @@ def check_whitening(whitening: Whitening, terms: Sequence[FittedTerm]) -> None:
     blocks = list(whitening.blocks)
     for term in terms:
         if isinstance(term, FittedSoapTerm):
-            for rows in term.points:
-                kernel = kernel_of_rows(rows, rows, DotProduct(term.zeta, True))
+            for kernel in term.kernels():
                 _check(bool(blocks) and _whitens(blocks.pop(0), kernel, term.prior_factor))
         else:
             stds = term.blocks()[0].stds  # type: ignore[union-attr]

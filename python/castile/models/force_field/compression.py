@@ -1,4 +1,4 @@
-"""Fewer features for speed: smaller descriptors of a fitted force field, and what each costs in errors."""
+"""Fewer features for speed: smaller descriptors and projections of a fitted force field, and what they cost in errors."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ __all__ = ["Candidate", "CompressionTable", "compress"]
 
 _HELD_OUT = 0.2
 _REPEATS = 3
+
+_PROJECTIONS = (("pca", 0.5), ("pca", 0.25), ("cur", 0.5))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,17 +114,27 @@ def _growth(errors: ErrorTable, own: ErrorTable) -> float:
 
 
 def _smaller(terms: tuple[Term, ...]) -> Iterator[tuple[str, tuple[Term, ...]]]:
-    """Yield terms with fewer features each: learned radial functions, lower degrees, and a quadratic kernel."""
+    """Yield terms with fewer features: projections, learned radial functions, lower degrees, a quadratic kernel."""
     yield "as it is", terms
     soaps = [term.descriptor for term in terms if isinstance(term, SoapTerm) and term.descriptor is not None]
     if not soaps:
         return
+    n_features = len(soaps[0].get_feature_names_out())
+    for reduction, share in _PROJECTIONS:
+        kept = max(1, round(share * n_features))
+        yield f"{kept} features by {reduction.upper()}", tuple(_projected(term, kept, reduction) for term in terms)
     zetas = sorted({float(term.zeta) for term in terms if isinstance(term, SoapTerm)} | {2.0}, reverse=True)
     for zeta in zetas:
         for n_max, l_max in _sizes(soaps[0]):
             changed = tuple(_changed(term, zeta, n_max, l_max) for term in terms)
             if changed != terms:
                 yield f"zeta {zeta:g}, {n_max} optimal functions, l_max {l_max}", changed
+
+
+def _projected(term: Term, n_features: int, reduction: str) -> Term:
+    if not isinstance(term, SoapTerm) or term.descriptor is None:
+        return term
+    return replace(term, n_features=n_features, reduction=reduction)
 
 
 def _sizes(descriptor: SOAP) -> list[tuple[int, int]]:

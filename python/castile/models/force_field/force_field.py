@@ -379,8 +379,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         uncertainty : bool
             Also standard deviations of all of them, which costs about as much as the frames' part of a fit.
         committee : int
-            Also the energies of so many models drawn from the posterior. They cost little beside the prediction, but
-            for zeta 2, whose quadratic form serves the mean alone: up to twice as much again.
+            Also the energies of so many models drawn from the posterior, which cost little beside the prediction.
         seed : int
             Of the committee.
         progress : bool
@@ -503,7 +502,10 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         return self.set_params(**parameters)  # type: ignore[no-any-return]
 
     def compress(self, frames: Any, *, tolerance: float = 0.05, progress: bool = False) -> ForceField:
-        """Fit a faster force field with fewer features: optimal radial functions, lower degrees, a quadratic kernel.
+        """Fit a faster force field with fewer features.
+
+        Tried are projections of the features (principal components, and features chosen by CUR), fewer but optimal
+        radial functions, lower degrees and a quadratic kernel.
 
         Parameters
         ----------

@@ -27,6 +27,7 @@ _SHORTEST_NEIGHBOR = 1.8  # Å: bonds to hydrogen are no measure of what surroun
 
 _MOST_POINTS, _POINTS_TOGETHER, _FEWEST_POINTS = 2500, 3600, 600
 
+REDUCTIONS = ("pca", "cur")
 _SELECTIONS = ("cholesky", "cur", "fps", "random")
 
 
@@ -50,6 +51,12 @@ class SoapTerm:
         Of the default descriptor, Å.
     prior_factor : float
         Prior standard deviation of an atom's energy from this term, over the ``prior`` of the force field.
+    n_features : int, optional
+        So many combinations of the features, or features, of each species' environments are all that the kernel sees:
+        faster predictions, larger errors. By default all of them.
+    reduction : {"pca", "cur"}
+        How these are found in the training data: as principal components, or as features chosen by their leverage
+        (:func:`castile.select`).
     """
 
     descriptor: SOAP | None = None
@@ -58,6 +65,8 @@ class SoapTerm:
     selection: str = "cholesky"
     cutoff: float | None = None
     prior_factor: float = 1.0
+    n_features: int | None = None
+    reduction: str = "pca"
 
     def __post_init__(self) -> None:
         if self.descriptor is not None and not isinstance(self.descriptor, SOAP):
@@ -69,7 +78,10 @@ class SoapTerm:
         check_zeta(self.zeta)
         if self.n_sparse is not None:
             _checks.integer("n_sparse", self.n_sparse, 1)
+        if self.n_features is not None:
+            _checks.integer("n_features", self.n_features, 1)
         _checks.choice("selection", self.selection, _SELECTIONS)
+        _checks.choice("reduction", self.reduction, REDUCTIONS)
         _check_numbers(self)
 
     def points_of_each(self, n_species: int) -> int:
