@@ -16,7 +16,7 @@ from castile._memory import format_bytes
 from castile.cli import _report as report
 from castile.cli._console import key_value_table, output, paragraph, plain_table, warnings_as_lines
 from castile.cli._files import Pictures
-from castile.cli.run._common import Watch
+from castile.cli.run._watch import Watch
 from castile.cli.run.md import drift, integrate
 from castile.data import Dataset
 from castile.descriptors import SOAP
