@@ -13,11 +13,12 @@ from castile import data
 from castile._memory import format_bytes
 from castile.cli import _report as report
 from castile.cli._console import errors, output, warnings_as_lines
-from castile.cli._files import Pictures, bytes_of
+from castile.cli._files import Pictures, bytes_of, warn
 from castile.data import Dataset
 from castile.errors import InputError
 from castile.io import check_output
 from castile.models.force_field import ErrorTable, ForceField, PairTerm, Prediction, SoapTerm
+from castile.models.force_field._label_check import label_notes
 from castile.models.force_field.error_table import error_table, residuals
 from castile.parallel import threads as limited_threads
 
@@ -289,10 +290,13 @@ def _show_results(
     start = time.perf_counter()
     predictions = {name: model.predict(part.frames, progress=True) for name, part in parts.items()}
     each = (time.perf_counter() - start) / max(sum(len(part.numbers) for part in parts.values()), 1)
-    tables = {name: error_table(residuals(part, predictions[name])) for name, part in parts.items()}
+    compared = {name: residuals(part, predictions[name]) for name, part in parts.items()}
+    tables = {name: error_table(found) for name, found in compared.items()}
     report.section("Errors")
     report.show_errors(tables, {name: len(part) for name, part in parts.items()})
     report.show_judgment(tables["training"], tables.get("test"))
+    for note in label_notes(model, train, compared["training"]):
+        warn(note)
     last = next(reversed(parts))
     if last == "test":
         report.show_calibration(report.calibrate(model, parts[last], predictions[last]))

@@ -109,6 +109,20 @@ def test_tuning_shows_its_trials(tmp_path, folder, run):
     assert "Tuning" in text
 
 
+def test_labels_that_contradict_each_other_are_a_warning(tmp_path, silicon, run, words):
+    frames = []
+    for atoms in silicon[:16]:
+        frames.append(atoms.copy())
+        frames[-1].info["REF_energy"] = atoms.get_potential_energy()
+        frames[-1].info["REF_stress"] = atoms.get_stress()
+        frames[-1].arrays["REF_forces"] = -atoms.get_forces()
+    ase.io.write(tmp_path / "flipped.xyz", frames)
+    status, text = run("fit", tmp_path / "flipped.xyz", "-o", tmp_path / "m.castile", *QUICK)
+    assert status == 0, text
+    assert "warning: the fit does not explain the training labels" in words(text)
+    assert "forces likely have the other sign" in words(text)
+
+
 MISTAKES = {
     "missing file": (["no.xyz", "-o", "m.castile"], "no.xyz does not exist"),
     "missing test": (["train.xyz", "-t", "no.xyz", "-o", "m.castile"], "no.xyz does not exist"),
