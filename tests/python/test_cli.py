@@ -49,7 +49,7 @@ COMMANDS = [command.name for command in app.registered_commands]
 
 
 def test_every_command_has_help_that_names_its_options():
-    assert COMMANDS == ["demo", "fit", "evaluate", "describe", "info"]
+    assert COMMANDS == ["demo", "fit", "evaluate", "compress", "describe", "info"]
     for command in COMMANDS:
         for flag in ("--help", "-h"):
             status, text = run(command, flag)

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from castile._core import __version__
-from castile.cli import demo, describe, evaluate, fit, info, run
+from castile.cli import compress, demo, describe, evaluate, fit, info, run
 from castile.cli._console import errors
 from castile.errors import CastileError
 
@@ -65,6 +65,7 @@ def _global(
 app.command("demo")(demo.demo)
 app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compress")(compress.compress)
 app.add_typer(run.app, name="run")
 app.command("describe")(describe.describe)
 app.command("info")(info.info)

@@ -25,6 +25,7 @@ __all__ = [
     "bytes_of",
     "check_frames_file",
     "frames_text",
+    "label_keys",
     "print_json",
     "read_model",
     "read_structure",
@@ -54,6 +55,11 @@ def bytes_of(text: str) -> int:
 def warn(text: str) -> None:
     """Print a warning as one line on the error stream."""
     errors.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
+
+def label_keys(**keys: str | None) -> dict[str, Any]:
+    """Return what options say about where labels are, as :func:`castile.data.read` takes it."""
+    return {name: False if key == "none" else key for name, key in keys.items() if key is not None}
 
 
 def read_model(path: Path) -> ForceField:

@@ -13,7 +13,7 @@ from castile import data
 from castile._memory import format_bytes
 from castile.cli import _report as report
 from castile.cli._console import errors, output, warnings_as_lines
-from castile.cli._files import Pictures, bytes_of, warn
+from castile.cli._files import Pictures, bytes_of, label_keys, warn
 from castile.data import Dataset
 from castile.errors import InputError
 from castile.io import check_output
@@ -167,17 +167,13 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
         max_memory=bytes_of(max_memory),
         seed=seed,
     )
-    keys = {
-        name: False if key == "none" else key
-        for name, key in (
-            ("energy_key", energy_key),
-            ("forces_key", forces_key),
-            ("stress_key", stress_key),
-            ("virial_key", virial_key),
-            ("group_key", group_key),
-        )
-        if key is not None
-    }
+    keys = label_keys(
+        energy_key=energy_key,
+        forces_key=forces_key,
+        stress_key=stress_key,
+        virial_key=virial_key,
+        group_key=group_key,
+    )
     weights = _numbers(weight, "--weight", "liquid=0.5")
     with warnings_as_lines(), with_threads(threads):
         train, tested = _read(
