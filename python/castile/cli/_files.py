@@ -18,7 +18,7 @@ from castile.cli._console import errors, output
 from castile.errors import InputError
 from castile.io import atomic_write, check_folder, check_output, read_frames
 from castile.models.force_field import ForceField, load
-from castile.structures import as_structure_arrays, species_table
+from castile.structures import as_structure_arrays, trained_species_table
 
 __all__ = [
     "Pictures",
@@ -76,7 +76,7 @@ def read_structure(
     if len(frames) != 1:
         raise InputError(f"--index {index} selects {len(frames)} structures of {path}; name one, as in --index 0")
     atoms = frames[0]
-    species_table(model.species_, as_structure_arrays([atoms]).numbers, "the force field")
+    trained_species_table(model.species_, as_structure_arrays([atoms]).numbers)
     if supercell is not None:
         atoms = atoms.repeat(repetitions(supercell, "--supercell"))
     atoms.calc = model.calculator()

@@ -17,7 +17,7 @@ from castile.errors import InputError
 from castile.io import check_output
 from castile.models.force_field import ErrorTable
 from castile.models.force_field.compression import CompressionTable
-from castile.structures import species_table
+from castile.structures import trained_species_table
 
 __all__ = ["compress"]
 
@@ -81,7 +81,7 @@ def compress(  # noqa: PLR0917 -- the arguments are options of the command line
             tested = data.read(test, format=file_format, **keys) if test else None
         for part in (train, tested):
             if part is not None:
-                species_table(model.species_, part.numbers, "the force field")
+                trained_species_table(model.species_, part.numbers)
         smaller = model.compress(train, tolerance=tolerance, progress=not as_json)
         table = smaller.compression_
         compared = {"as it is": model, "compressed": smaller} if tested is not None else {}

@@ -14,7 +14,7 @@ from castile.cli._console import errors, output, warnings_as_lines
 from castile.cli._files import Pictures, label_keys, print_json, read_model
 from castile.cli.fit import PICTURES, draw_errors, with_threads
 from castile.models.force_field.error_table import error_table, residuals
-from castile.structures import species_table
+from castile.structures import trained_species_table
 
 __all__ = ["evaluate"]
 
@@ -58,7 +58,7 @@ def evaluate(  # noqa: PLR0917 -- the arguments are options of the command line
         model = read_model(model_file)
         with errors.status("reading the data"):
             dataset = data.read(files, index=index, format=file_format, **keys)
-        species_table(model.species_, dataset.numbers, "the force field")
+        trained_species_table(model.species_, dataset.numbers)
         start = time.perf_counter()
         prediction = model.predict(dataset.frames, progress=True)
         seconds = time.perf_counter() - start

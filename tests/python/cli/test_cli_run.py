@@ -50,7 +50,7 @@ MISTAKES = {
     "not a model": (["other.castile", "si.xyz"], "other.castile"),
     "no structure": (["si.castile", "no.xyz"], "no.xyz does not exist"),
     "several structures": (["si.castile", "rattled.xyz", "--index", ":"], "selects 2 structures"),
-    "species": (["si.castile", "al.xyz"], "Al"),
+    "species": (["si.castile", "al.xyz"], "hold Al; it was not trained on them: fit anew"),
     "format": (["si.castile", "si.xyz", "--format", "xzy"], "no format 'xzy'"),
 }
 OWN_MISTAKES = {
