@@ -25,8 +25,8 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            errors.print("interrupted", style="red")
+        except KeyboardInterrupt as interruption:
+            errors.print(str(interruption) or "interrupted", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(_INTERRUPTED) from None
         except BrokenPipeError:
             raise  # typer's own: the reader of a pipe has gone

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -193,7 +194,8 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
             report.section("Tuning")
             output.print(str(model.tuning_), markup=False, soft_wrap=True)
         start = time.perf_counter()
-        model.fit(train, progress=True, checkpoint=checkpoint)
+        with _interruptions_explained(checkpoint):
+            model.fit(train, progress=True, checkpoint=checkpoint)
         seconds = time.perf_counter() - start
         report.show_model(model)
         if learning_curve:
@@ -212,6 +214,21 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
 def with_threads(n: int | None) -> AbstractContextManager[Any]:
     """Return the context in which so many threads run."""
     return nullcontext() if n is None else limited_threads(n)
+
+
+@contextmanager
+def _interruptions_explained(checkpoint: Path | None) -> Iterator[None]:
+    """Say what is left of a fit that is broken off, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is None:
+            text = "interrupted: nothing is kept; with --checkpoint FILE the next fit can be broken off and go on"
+        elif checkpoint.exists():
+            text = f"interrupted: {checkpoint} keeps what was done up to the last half minute; the same command goes on"
+        else:
+            text = f"interrupted before anything was kept in {checkpoint}, which is written every half minute"
+        raise KeyboardInterrupt(text) from None
 
 
 def _terms(cutoff: float, n_sparse: int | None, zeta: float | None) -> tuple[SoapTerm, PairTerm]:

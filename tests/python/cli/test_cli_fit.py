@@ -12,6 +12,7 @@ from castile.cli._files import bytes_of
 from castile.cli._report import judge
 from castile.errors import InputError
 from castile.models.force_field import ErrorTable
+from castile.models.force_field._checkpointing import Checkpoint
 
 QUICK = ("--n-sparse", 30, "--zeta", 2, "--calibration", 0)
 PNG = b"\x89PNG"
@@ -100,6 +101,33 @@ def test_a_fit_goes_on_from_a_checkpoint_which_is_then_removed(tmp_path, folder,
     status, text = run("fit", folder / "train.xyz", "-o", tmp_path / "m.castile", *options)
     assert status == 0, text
     assert not checkpoint.exists()
+
+
+def test_an_interrupted_fit_says_what_is_kept_and_how_to_go_on(tmp_path, folder, run, monkeypatch):
+    state, out = tmp_path / "state", tmp_path / "m.castile"
+    arguments = ["fit", folder / "train.xyz", "-o", out, *QUICK]
+    keep_all = Checkpoint.keep_all
+
+    def broken_off(*options, written):
+        def interrupt(*given):
+            if written:
+                keep_all(*given)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "keep_all", interrupt)
+            status, text = run(*arguments, *options)
+        assert status == 130
+        assert not out.exists()
+        return text.splitlines()[-1]
+
+    assert broken_off(written=False).startswith("interrupted: nothing is kept; with --checkpoint FILE")
+    assert broken_off("--checkpoint", state, written=False).startswith("interrupted before anything was kept in")
+    last = broken_off("--checkpoint", state, written=True)
+    assert last == f"interrupted: {state} keeps what was done up to the last half minute; the same command goes on"
+    assert run(*arguments, "--checkpoint", state)[0] == 0
+    assert not state.exists()
+    assert out.exists()
 
 
 def test_tuning_shows_its_trials(tmp_path, folder, run):
@@ -239,7 +267,7 @@ EVALUATE_MISTAKES = {
     "structures as model": (["test.xyz", "test.xyz"], "test.xyz"),
     "no file": (["si.castile", "no.xyz"], "no.xyz does not exist"),
     "no labels": (["si.castile", "si.xyz"], "none of the 1 frames has an energy"),
-    "species": (["si.castile", "foreign.xyz"], "Ar"),
+    "species": (["si.castile", "foreign.xyz"], "hold Ar; it was not trained on them: fit anew, with training data"),
 }
 
 
