@@ -182,6 +182,14 @@ def test_phonon_bands_have_a_line_each(dos):
     assert ax.get_ylim()[0] < -1.0
 
 
+def test_bands_are_not_joined_where_the_path_breaks():
+    x = np.array([0.0, 1.0, 2.0, 2.0, 3.0])
+    bands = np.array([[1.0, 2.0], [1.5, 2.5], [2.0, 3.0], [7.0, 8.0], [7.5, 8.5]])
+    ax = phonon_bands(x, bands, [(0.0, "Γ"), (2.0, "K|U"), (3.0, "X")]).axes[0]
+    drawn = [line.get_ydata().tolist() for line in ax.lines if line.get_color() == "#0072B2"]
+    assert drawn == [[1.0, 1.5, 2.0], [2.0, 2.5, 3.0], [7.0, 7.5], [8.0, 8.5]]
+
+
 def test_conservation_is_per_atom_and_from_the_start():
     ax = conservation([0.0, 0.1, 0.2], [5.0, 5.2, 5.0], [1.0, 0.0, 2.0], 4)
     png(ax)
