@@ -14,6 +14,7 @@ from castile import data
 from castile._memory import format_bytes
 from castile.cli import _report as report
 from castile.cli._console import errors, output, warnings_as_lines
+from castile.cli._cost import cutoff_note
 from castile.cli._files import Pictures, bytes_of, label_keys, warn
 from castile.data import Dataset
 from castile.errors import InputError
@@ -189,6 +190,9 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
         )
         if learning_curve and tested is None:
             raise InputError("--learning-curve needs test frames: give --test or --test-fraction")
+        note = None if cutoff is None else cutoff_note(train, cutoff)
+        if note is not None:
+            warn(note)
         if tune is not None:
             model.tune(train, budget=tune, progress=True)
             report.section("Tuning")

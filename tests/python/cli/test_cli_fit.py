@@ -5,9 +5,11 @@ import shutil
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 
 import castile
 from castile import data
+from castile.cli._cost import neighbors_per_atom
 from castile.cli._files import bytes_of
 from castile.cli._report import judge
 from castile.errors import InputError
@@ -101,6 +103,30 @@ def test_a_fit_goes_on_from_a_checkpoint_which_is_then_removed(tmp_path, folder,
     status, text = run("fit", folder / "train.xyz", "-o", tmp_path / "m.castile", *options)
     assert status == 0, text
     assert not checkpoint.exists()
+
+
+def test_a_cutoff_that_takes_very_long_is_said_so_before(tmp_path, folder, run, words, monkeypatch):
+    def stop(*_, **__):
+        raise InputError("as far as this test goes")
+
+    monkeypatch.setattr(castile.ForceField, "fit", stop)
+    options = ["-o", tmp_path / "m.castile", "--cutoff"]
+    text = words(run("fit", folder / "train.xyz", *options, 40)[1])
+    neighbors = int(re.search(r"about ([\d,]+) neighbors", text)[1].replace(",", ""))
+    assert neighbors == pytest.approx(4 / 3 * np.pi * 40**3 / 20.5, rel=0.1)
+    assert re.search(r"take about \d+ times as long as with the default; lower it, or leave it out", text)
+    assert "neighbors" not in run("fit", folder / "train.xyz", *options, 6)[1]
+
+
+def test_numbers_of_neighbors_are_about_right(silicon):
+    from castile.neighbors import NeighborList
+
+    for cutoff in (4.0, 7.0):
+        counted = np.diff(NeighborList(silicon, cutoff).offsets).mean()
+        assert neighbors_per_atom(data.read(silicon), cutoff) == pytest.approx(counted, rel=0.15)
+    cluster = Atoms("Si3", [[0.0, 0.0, 0.0], [2.4, 0.0, 0.0], [0.0, 2.4, 0.0]])
+    cluster.info["energy"] = -3.0
+    assert neighbors_per_atom(data.read([cluster]), 40.0) == 2.0
 
 
 def test_an_interrupted_fit_says_what_is_kept_and_how_to_go_on(tmp_path, folder, run, monkeypatch):
