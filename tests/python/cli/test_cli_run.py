@@ -181,6 +181,21 @@ def test_thermostats_and_barostats_run_and_are_repeatable(folder, model, run_jso
     assert (np.ptp(volumes) > 0.0) == (options[0] == "npt")
 
 
+def test_langevin_dynamics_hold_the_center_of_mass_and_the_temperature(tmp_path, folder, run):
+    """By a constraint, as ASE asks for, and not by the argument that it gives up, with a warning."""
+    out = tmp_path / "nvt.xyz"
+    options = ["-n", 600, "--friction", 0.1, "--every", 2, "-o", out, "--uncertainty-every", 0]
+    status, text = run("run", "md", folder / "si.castile", folder / "si.xyz", "--supercell", 2, "-T", 100, *options)
+    assert status == 0, text
+    assert "warning" not in text
+    frames = ase.io.read(out, ":")
+    np.testing.assert_allclose(frames[-1].get_center_of_mass(), frames[0].get_center_of_mass(), atol=1e-6)
+    assert not np.allclose(frames[-1].positions, frames[0].positions, atol=1e-3)
+    degrees = 3 * (len(frames[0]) - 1)
+    kinetic = np.mean([atoms.get_kinetic_energy() for atoms in frames[100:]])
+    assert 2.0 * kinetic / (degrees * 8.617333e-5) == pytest.approx(100.0, rel=0.15)
+
+
 def test_md_prints_a_table(folder, model, run, words):
     status, text = run("run", "md", model, folder / "rattled.xyz", "-n", 20, "-e", "nve")
     assert status == 0, text

@@ -91,6 +91,8 @@ def md(  # noqa: PLR0917 -- the arguments are options of the command line
     with warnings_as_lines(), with_threads(threads):
         model = read_model(model_file)
         atoms = read_structure(structure, model, index=index, file_format=file_format, supercell=supercell)
+        if ensemble == "nvt":
+            _hold_center(atoms)
         rng = np.random.default_rng(seed)
         _set_velocities(atoms, velocities, temperature * (2.0 if ensemble == "nve" else 1.0), rng)
         dynamics = _dynamics(
@@ -130,6 +132,14 @@ def _check(ensemble: str, velocities: str, timestep: float, friction: float) -> 
             raise InputError(f"{name} must be above 0, got {value!r}")
 
 
+def _hold_center(atoms: Atoms) -> None:
+    """Let random forces not move the center of mass; atoms with constraints of their own are held by these."""
+    from ase.constraints import FixCom
+
+    if len(atoms) > 1 and not atoms.constraints:
+        atoms.set_constraint(FixCom())
+
+
 def _set_velocities(atoms: Atoms, velocities: str, temperature: float, rng: np.random.Generator) -> None:
     if velocities == "keep":
         if not atoms.has("momenta"):
@@ -163,7 +173,7 @@ def _dynamics(
     if ensemble == "nvt":
         from ase.md.langevin import Langevin
 
-        return Langevin(atoms, step, temperature_K=temperature, friction=friction / units.fs, rng=rng)
+        return Langevin(atoms, step, temperature_K=temperature, friction=friction / units.fs, fixcm=False, rng=rng)
     if not atoms.pbc.all():
         raise InputError("npt needs a crystal, periodic along three axes; use nvt")
     from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT
