@@ -62,7 +62,7 @@ def table(groups, kinds=("energy", "force", "stress"), errors=None):
 def test_a_density_shows_all_points_and_the_errors(rng, n):
     x = rng.normal(size=n)
     ax = parity_density(x, x + 0.05)
-    assert "MAE 50 meV/Å" in ax.texts[0].get_text()
+    assert "MAE 50.0 meV/Å" in ax.texts[0].get_text()
     assert f"{n} points" in ax.texts[0].get_text()
     png(ax)
     assert ax.get_xlim() == ax.get_ylim()

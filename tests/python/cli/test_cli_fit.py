@@ -129,6 +129,15 @@ def test_numbers_of_neighbors_are_about_right(silicon):
     assert neighbors_per_atom(data.read([cluster]), 40.0) == 2.0
 
 
+def test_what_a_fit_prints_has_no_powers_of_ten_but_for_the_condition(tmp_path, folder, run):
+    options = ["--noise-force", 0.25, "--prior", 1234, "--calibration", 0.2]
+    status, text = run("fit", folder / "train.xyz", "-o", tmp_path / "m.castile", *QUICK[:4], *options)
+    assert status == 0, text
+    assert "force 250 meV/Å" in text
+    assert "1234 eV per atom" in text
+    assert all("condition" in line for line in text.splitlines() if re.search(r"\de[+-]\d\d", line))
+
+
 def test_an_interrupted_fit_says_what_is_kept_and_how_to_go_on(tmp_path, folder, run, monkeypatch):
     state, out = tmp_path / "state", tmp_path / "m.castile"
     arguments = ["fit", folder / "train.xyz", "-o", out, *QUICK]
