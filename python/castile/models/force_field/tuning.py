@@ -108,7 +108,8 @@ class Tuning:
     def __str__(self) -> str:
         lines = [
             f"{_FOLDS}-fold cross-validation by blocks on {self.n_frames} frames; errors are mean absolute "
-            "ones. cutoff is in cube roots of the volume per atom, sigma in distances of nearest neighbors, energy_noise in that of the default"
+            "ones. cutoff is in cube roots of the volume per atom, sigma in distances of nearest neighbors, "
+            "energy_noise in that of the default"
         ]
         for trial in self.trials:
             mark = "*" if trial is self.best else " "
