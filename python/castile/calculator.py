@@ -16,7 +16,7 @@ from castile import _core
 from castile._checks import length, reject_unknown
 from castile._ghosts import GhostNeighbors
 from castile.errors import InputError
-from castile.structures import StructureArrays, as_structure_arrays, species_table
+from castile.structures import StructureArrays, as_structure_arrays, trained_species_table
 
 __all__ = ["Calculator", "Model", "Uncertainty"]
 
@@ -207,7 +207,7 @@ class Calculator(_AseCalculator):  # type: ignore[misc]
 
     def _evaluate(self, with_gradients: bool) -> _Evaluation:
         arrays = as_structure_arrays(self.atoms)
-        table = species_table(self._species, arrays.numbers, "the force field")
+        table = trained_species_table(self._species, arrays.numbers)
         species = table[arrays.numbers]
         neighbors = self._updated_neighbors(arrays)
         volume = _volume(arrays.cells[0])

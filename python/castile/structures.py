@@ -23,12 +23,14 @@ __all__ = [
     "is_single_frame",
     "iterate_frames",
     "species_table",
+    "trained_species_table",
     "volumes",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_ADD_SPECIES = "add them to species=, or fit on frames that hold them"
 _READ_FILES = "read files with ase.io.read(path, ':')"
 _DOUBTFUL_GRAM_DETERMINANT = 1e-8
 _SMALLEST_VOLUME_RATIO = 1e-10  # |det| of the unit cell vectors, below which a cell counts as flat
@@ -256,7 +258,7 @@ def volumes(cells: FloatArray) -> FloatArray:
 
 
 def species_table(
-    species: Sequence[str], numbers_present: IntArray, what: str
+    species: Sequence[str], numbers_present: IntArray, what: str, remedy: str = _ADD_SPECIES
 ) -> npt.NDArray[np.int32]:
     """Return the map from atomic number to dense species index.
 
@@ -268,6 +270,8 @@ def species_table(
         Atomic numbers of the structures that the map will be used on.
     what : str
         Who asks, for the message.
+    remedy : str
+        What to do, for the message.
 
     Returns
     -------
@@ -284,10 +288,15 @@ def species_table(
     if absent.any():
         names = ", ".join(chemical_symbols[number] for number in np.unique(numbers_present[absent]))
         raise UnknownSpeciesError(
-            f"{what} knows the species {', '.join(species)}, but the frames also hold {names}; "
-            f"add them to species=, or fit on frames that hold them"
+            f"{what} knows the species {', '.join(species)}, but the frames also hold {names}; {remedy}"
         )
     return table
+
+
+def trained_species_table(species: Sequence[str], numbers_present: IntArray) -> npt.NDArray[np.int32]:
+    """Return the map of :func:`species_table` for a force field that is fitted, whose species cannot be added to."""
+    remedy = "it was not trained on them: fit anew, with training data that hold them, or leave these frames out"
+    return species_table(species, numbers_present, "the force field", remedy)
 
 
 @lru_cache

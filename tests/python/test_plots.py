@@ -25,7 +25,7 @@ def rng():
 def test_parity_plot_prints_the_errors_it_shows():
     ax = parity_plot([1.0, 2.0, 3.0], [1.5, 2.0, 2.0], unit="GPa", quantity="stress")
     text = ax.texts[0].get_text()
-    assert "MAE 0.5 GPa" in text
+    assert "MAE 0.500 GPa" in text
     assert "RMSE 0.645 GPa" in text  # sqrt(1.25 / 3)
     assert ax.get_xlabel() == "reference stress (GPa)"
     assert ax.get_ylabel() == "predicted stress (GPa)"
@@ -34,7 +34,7 @@ def test_parity_plot_prints_the_errors_it_shows():
 
 def test_small_energy_errors_are_printed_in_mev():
     ax = parity_plot([0.0, 1.0], [0.01, 0.99])
-    assert "MAE 10 meV/atom" in ax.texts[0].get_text()
+    assert "MAE 10.0 meV/atom" in ax.texts[0].get_text()
 
 
 def test_both_axes_of_a_parity_plot_agree(rng):

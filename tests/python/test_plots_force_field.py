@@ -6,8 +6,10 @@ import pytest
 from castile import ForceField, data, datasets
 from castile.errors import InputError
 from castile.models.force_field import ErrorTable
+from castile.models.force_field.compression import Candidate, CompressionTable
 from castile.models.force_field.error_table import Residuals, residuals
 from castile.plots import (
+    compression,
     conservation,
     dimer_curves,
     energy_volume,
@@ -60,7 +62,7 @@ def table(groups, kinds=("energy", "force", "stress"), errors=None):
 def test_a_density_shows_all_points_and_the_errors(rng, n):
     x = rng.normal(size=n)
     ax = parity_density(x, x + 0.05)
-    assert "MAE 50 meV/Å" in ax.texts[0].get_text()
+    assert "MAE 50.0 meV/Å" in ax.texts[0].get_text()
     assert f"{n} points" in ax.texts[0].get_text()
     png(ax)
     assert ax.get_xlim() == ax.get_ylim()
@@ -180,12 +182,33 @@ def test_phonon_bands_have_a_line_each(dos):
     assert ax.get_ylim()[0] < -1.0
 
 
+def test_bands_are_not_joined_where_the_path_breaks():
+    x = np.array([0.0, 1.0, 2.0, 2.0, 3.0])
+    bands = np.array([[1.0, 2.0], [1.5, 2.5], [2.0, 3.0], [7.0, 8.0], [7.5, 8.5]])
+    ax = phonon_bands(x, bands, [(0.0, "Γ"), (2.0, "K|U"), (3.0, "X")]).axes[0]
+    drawn = [line.get_ydata().tolist() for line in ax.lines if line.get_color() == "#0072B2"]
+    assert drawn == [[1.0, 1.5, 2.0], [2.0, 2.5, 3.0], [7.0, 7.5], [8.0, 8.5]]
+
+
 def test_conservation_is_per_atom_and_from_the_start():
     ax = conservation([0.0, 0.1, 0.2], [5.0, 5.2, 5.0], [1.0, 0.0, 2.0], 4)
     png(ax)
     kinetic, total = ax.lines
     np.testing.assert_allclose(kinetic.get_ydata(), [0.0, -250.0, 250.0])
     np.testing.assert_allclose(total.get_ydata(), [0.0, 50.0, 0.0], atol=1e-9)
+
+
+def test_a_compression_has_a_point_for_each_candidate_and_marks_the_chosen_one():
+    candidates = [
+        Candidate(f"number {k}", (), 100 - k, 30.0 - 5 * k, table([], errors=[0.1 + 0.01 * k])) for k in range(3)
+    ]
+    ax = compression(CompressionTable(candidates, candidates[1]))
+    png(ax)
+    points = [one.get_offsets()[0].tolist() for one in ax.collections]
+    np.testing.assert_allclose(points, [[30.0, 80.0], [25.0, 88.0], [20.0, 96.0]])
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["1  number 0", "2  number 1, chosen", "3  number 2"]
+    assert ax.get_ylabel() == "force error, held out (MAE, meV/Å)"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +219,7 @@ def test_conservation_is_per_atom_and_from_the_start():
         (lambda: errors_by_group(ErrorTable([])), "table is empty"),
         (lambda: learning_curve([]), "curve holds no points"),
         (lambda: learning_curve([{"n_frames": 1, "errors": ErrorTable([])}]), "no errors of energies"),
+        (lambda: compression(CompressionTable([], None)), "no candidates with errors"),
         (lambda: energy_volume([1.0], [1.0, 2.0]), "energies must have as many values"),
         (lambda: phonon_bands([1.0, 2.0], [[1.0]], []), "a row for each of 2 points"),
         (lambda: conservation([0.0, np.inf], [1.0, 1.0], [1.0, 1.0], 1), r"times\[1\] is not finite"),

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from castile._core import __version__
-from castile.cli import demo, describe, evaluate, fit, info, run
+from castile.cli import compress, demo, describe, evaluate, fit, info, run
 from castile.cli._console import errors
 from castile.errors import CastileError
 
@@ -25,8 +25,8 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            errors.print("interrupted", style="red")
+        except KeyboardInterrupt as interruption:
+            errors.print(str(interruption) or "interrupted", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(_INTERRUPTED) from None
         except BrokenPipeError:
             raise  # typer's own: the reader of a pipe has gone
@@ -65,6 +65,7 @@ def _global(
 app.command("demo")(demo.demo)
 app.command("fit")(fit.fit)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compress")(compress.compress)
 app.add_typer(run.app, name="run")
 app.command("describe")(describe.describe)
 app.command("info")(info.info)

@@ -18,13 +18,14 @@ from castile.cli._console import errors, output
 from castile.errors import InputError
 from castile.io import atomic_write, check_folder, check_output, read_frames
 from castile.models.force_field import ForceField, load
-from castile.structures import as_structure_arrays, species_table
+from castile.structures import as_structure_arrays, trained_species_table
 
 __all__ = [
     "Pictures",
     "bytes_of",
     "check_frames_file",
     "frames_text",
+    "label_keys",
     "print_json",
     "read_model",
     "read_structure",
@@ -56,6 +57,11 @@ def warn(text: str) -> None:
     errors.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
+def label_keys(**keys: str | None) -> dict[str, Any]:
+    """Return what options say about where labels are, as :func:`castile.data.read` takes it."""
+    return {name: False if key == "none" else key for name, key in keys.items() if key is not None}
+
+
 def read_model(path: Path) -> ForceField:
     """Return the force field of a file."""
     with errors.status(f"reading {path}"):
@@ -70,7 +76,7 @@ def read_structure(
     if len(frames) != 1:
         raise InputError(f"--index {index} selects {len(frames)} structures of {path}; name one, as in --index 0")
     atoms = frames[0]
-    species_table(model.species_, as_structure_arrays([atoms]).numbers, "the force field")
+    trained_species_table(model.species_, as_structure_arrays([atoms]).numbers)
     if supercell is not None:
         atoms = atoms.repeat(repetitions(supercell, "--supercell"))
     atoms.calc = model.calculator()

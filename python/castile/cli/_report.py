@@ -10,6 +10,7 @@ import numpy as np
 from rich.padding import Padding
 from rich.table import Table
 
+from castile._text import plain
 from castile._units import GPA
 from castile.cli._console import key_value_table, output, paragraph, plain_table
 from castile.data import Dataset
@@ -69,10 +70,10 @@ def model_rows(model: ForceField) -> list[tuple[str, str]]:
         ("repulsion", _repulsion(model)),
         (
             "noise",
-            f"energy {1e3 * noise['energy']:.2g} meV/atom, force {1e3 * noise['force']:.3g} meV/Å, "
-            f"stress {GPA * noise['stress']:.2g} GPa",
+            f"energy {plain(1e3 * noise['energy'])} meV/atom, force {plain(1e3 * noise['force'], 3)} meV/Å, "
+            f"stress {plain(GPA * noise['stress'])} GPa",
         ),
-        ("prior", f"{model.prior_:.3g} eV per atom and term{'' if model.prior is not None else ', the most probable'}"),
+        ("prior", f"{plain(model.prior_, 3)} eV per atom and term{'' if model.prior else ', the most probable'}"),
         ("rows", ", ".join(f"{kind} {n}" for kind, n in training["rows"].items())),
         ("columns", f"{training['columns']}, of rank {training['rank']}"),
         ("condition", f"{training['condition']:.0e}"),
@@ -80,7 +81,7 @@ def model_rows(model: ForceField) -> list[tuple[str, str]]:
     ]
     calibration = model.calibration_
     if calibration is not None:
-        factors = ", ".join(f"{kind} {factor:.2g}" for kind, factor in calibration.factors.items())
+        factors = ", ".join(f"{kind} {plain(factor)}" for kind, factor in calibration.factors.items())
         correlations = ", ".join(f"{kind} {value:.2f}" for kind, value in calibration.correlations.items())
         rows.append(("uncertainty", f"scaled by {factors} ({calibration.n_frames} frames that were held out at first)"))
         rows.append(("", f"rank correlation with errors: {correlations}"))
@@ -240,6 +241,6 @@ def show_calibration(found: Calibration | None) -> None:
     if found is None:
         return
     paragraph(
-        f"Uncertainty: errors of {found.n} force components are {found.ratio:.2g} times the predicted standard "
+        f"Uncertainty: errors of {found.n} force components are {plain(found.ratio)} times the predicted standard "
         f"deviations (root mean square; 1 is ideal), their rank correlation is {found.rank_correlation:.2f}."
     )

@@ -13,10 +13,11 @@ from ase import Atoms, units
 
 from castile import _core, data, datasets
 from castile._memory import format_bytes
+from castile._text import plain
 from castile.cli import _report as report
 from castile.cli._console import key_value_table, output, paragraph, plain_table, warnings_as_lines
 from castile.cli._files import Pictures
-from castile.cli.run._common import Watch
+from castile.cli.run._watch import Watch
 from castile.cli.run.md import drift, integrate
 from castile.data import Dataset
 from castile.descriptors import SOAP
@@ -235,12 +236,12 @@ def _run(model: ForceField, crystal: Atoms, seed: int) -> tuple[FloatArray, int]
     half, exchanged = records[len(records) // 2 :, 1], np.std(records[:, 3] - records[:, 2])
     table = key_value_table(
         [
-            ("run", f"{records[-1, 0]:.2g} ps in steps of 1 fs, at {half.mean():.0f} K"),
-            ("energy drift", f"{drift(records[:, 0], records[:, 3], n_atoms):.1e} eV per atom and ps"),
+            ("run", f"{plain(records[-1, 0])} ps in steps of 1 fs, at {half.mean():.0f} K"),
+            ("energy drift", f"{plain(1e3 * drift(records[:, 0], records[:, 3], n_atoms))} meV per atom and ps"),
             (
                 "fluctuation",
-                f"total energy {1e3 * np.std(records[:, 3]) / n_atoms:.2g} meV/atom (RMS), "
-                f"kinetic energy {1e3 * exchanged / n_atoms:.2g}",
+                f"total energy {plain(1e3 * np.std(records[:, 3]) / n_atoms)} meV/atom (RMS), "
+                f"kinetic energy {plain(1e3 * exchanged / n_atoms)}",
             ),
             ("speed", f"{1e6 * seconds / (_STEPS * n_atoms):.0f} µs per atom and step"),
         ]

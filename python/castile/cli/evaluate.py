@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from castile import data
 from castile.cli import _report as report
 from castile.cli._console import errors, output, warnings_as_lines
-from castile.cli._files import Pictures, print_json, read_model
+from castile.cli._files import Pictures, label_keys, print_json, read_model
 from castile.cli.fit import PICTURES, draw_errors, with_threads
 from castile.models.force_field.error_table import error_table, residuals
-from castile.structures import species_table
+from castile.structures import trained_species_table
 
 __all__ = ["evaluate"]
 
@@ -47,19 +47,18 @@ def evaluate(  # noqa: PLR0917 -- the arguments are options of the command line
     For example: castile evaluate si.castile test.xyz --plots pictures
     """
     pictures = Pictures(plots, PICTURES, overwrite)
-    keys = {
-        "energy_key": energy_key,
-        "forces_key": forces_key,
-        "stress_key": stress_key,
-        "virial_key": virial_key,
-        "group_key": group_key,
-    }
-    given: dict[str, Any] = {name: False if key == "none" else key for name, key in keys.items()}
+    keys = label_keys(
+        energy_key=energy_key,
+        forces_key=forces_key,
+        stress_key=stress_key,
+        virial_key=virial_key,
+        group_key=group_key,
+    )
     with warnings_as_lines(), with_threads(threads):
         model = read_model(model_file)
         with errors.status("reading the data"):
-            dataset = data.read(files, index=index, format=file_format, **given)
-        species_table(model.species_, dataset.numbers, "the force field")
+            dataset = data.read(files, index=index, format=file_format, **keys)
+        trained_species_table(model.species_, dataset.numbers)
         start = time.perf_counter()
         prediction = model.predict(dataset.frames, progress=True)
         seconds = time.perf_counter() - start

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,13 @@ from castile import data
 from castile._memory import format_bytes
 from castile.cli import _report as report
 from castile.cli._console import errors, output, warnings_as_lines
-from castile.cli._files import Pictures, bytes_of
+from castile.cli._cost import cutoff_note
+from castile.cli._files import Pictures, bytes_of, label_keys, warn
 from castile.data import Dataset
 from castile.errors import InputError
 from castile.io import check_output
 from castile.models.force_field import ErrorTable, ForceField, PairTerm, Prediction, SoapTerm
+from castile.models.force_field._label_check import label_notes
 from castile.models.force_field.error_table import error_table, residuals
 from castile.parallel import threads as limited_threads
 
@@ -166,17 +169,13 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
         max_memory=bytes_of(max_memory),
         seed=seed,
     )
-    keys = {
-        name: False if key == "none" else key
-        for name, key in (
-            ("energy_key", energy_key),
-            ("forces_key", forces_key),
-            ("stress_key", stress_key),
-            ("virial_key", virial_key),
-            ("group_key", group_key),
-        )
-        if key is not None
-    }
+    keys = label_keys(
+        energy_key=energy_key,
+        forces_key=forces_key,
+        stress_key=stress_key,
+        virial_key=virial_key,
+        group_key=group_key,
+    )
     weights = _numbers(weight, "--weight", "liquid=0.5")
     with warnings_as_lines(), with_threads(threads):
         train, tested = _read(
@@ -191,12 +190,16 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
         )
         if learning_curve and tested is None:
             raise InputError("--learning-curve needs test frames: give --test or --test-fraction")
+        note = None if cutoff is None else cutoff_note(train, cutoff)
+        if note is not None:
+            warn(note)
         if tune is not None:
             model.tune(train, budget=tune, progress=True)
             report.section("Tuning")
             output.print(str(model.tuning_), markup=False, soft_wrap=True)
         start = time.perf_counter()
-        model.fit(train, progress=True, checkpoint=checkpoint)
+        with _interruptions_explained(checkpoint):
+            model.fit(train, progress=True, checkpoint=checkpoint)
         seconds = time.perf_counter() - start
         report.show_model(model)
         if learning_curve:
@@ -215,6 +218,21 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
 def with_threads(n: int | None) -> AbstractContextManager[Any]:
     """Return the context in which so many threads run."""
     return nullcontext() if n is None else limited_threads(n)
+
+
+@contextmanager
+def _interruptions_explained(checkpoint: Path | None) -> Iterator[None]:
+    """Say what is left of a fit that is broken off, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is None:
+            text = "interrupted: nothing is kept; with --checkpoint FILE the next fit can be broken off and go on"
+        elif checkpoint.exists():
+            text = f"interrupted: {checkpoint} keeps what was done up to the last half minute; the same command goes on"
+        else:
+            text = f"interrupted before anything was kept in {checkpoint}, which is written every half minute"
+        raise KeyboardInterrupt(text) from None
 
 
 def _terms(cutoff: float, n_sparse: int | None, zeta: float | None) -> tuple[SoapTerm, PairTerm]:
@@ -289,10 +307,13 @@ def _show_results(
     start = time.perf_counter()
     predictions = {name: model.predict(part.frames, progress=True) for name, part in parts.items()}
     each = (time.perf_counter() - start) / max(sum(len(part.numbers) for part in parts.values()), 1)
-    tables = {name: error_table(residuals(part, predictions[name])) for name, part in parts.items()}
+    compared = {name: residuals(part, predictions[name]) for name, part in parts.items()}
+    tables = {name: error_table(found) for name, found in compared.items()}
     report.section("Errors")
     report.show_errors(tables, {name: len(part) for name, part in parts.items()})
     report.show_judgment(tables["training"], tables.get("test"))
+    for note in label_notes(model, train, compared["training"]):
+        warn(note)
     last = next(reversed(parts))
     if last == "test":
         report.show_calibration(report.calibrate(model, parts[last], predictions[last]))

@@ -160,7 +160,7 @@ def phonon_bands(
     Parameters
     ----------
     distances : array-like of shape (n_points,)
-        Along the path.
+        Along the path; it breaks where two points behind each other are at the same place.
     frequencies : array-like of shape (n_points, n_bands)
         In THz; imaginary ones as negative numbers.
     ticks : sequence of (float, str)
@@ -181,7 +181,9 @@ def phonon_bands(
     ratios = [1.0] if dos is None else [3.2, 1.0]
     axes = figure.subplots(1, len(ratios), sharey=True, squeeze=False, width_ratios=ratios)[0]
     ax = axes[0]
-    ax.plot(x, bands, color=COLORS[0], linewidth=1.2)
+    breaks = np.flatnonzero(np.diff(x) <= 1e-9 * np.ptp(x)) + 1
+    for segment in np.split(np.arange(len(x)), breaks):
+        ax.plot(x[segment], bands[segment], color=COLORS[0], linewidth=1.2)
     for place, _ in ticks:
         ax.axvline(place, color="#bbbbbb", linewidth=0.7, zorder=0)
     if bands.min() < 0.0:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from castile._text import plain
 from castile._units import GPA
 from castile.errors import InputError
 
@@ -65,4 +66,4 @@ def error_text(errors: FloatArray, unit: str) -> str:
     mae, rmse = float(np.abs(errors).mean()), float(np.sqrt(np.mean(errors**2)))
     if unit.startswith("eV") and rmse < 0.1:
         mae, rmse, unit = 1e3 * mae, 1e3 * rmse, f"m{unit}"
-    return f"MAE {mae:.3g} {unit}\nRMSE {rmse:.3g} {unit}\n{len(errors)} points"
+    return f"MAE {plain(mae, 3)} {unit}\nRMSE {plain(rmse, 3)} {unit}\n{len(errors)} points"

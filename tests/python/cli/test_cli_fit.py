@@ -5,13 +5,16 @@ import shutil
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 
 import castile
 from castile import data
+from castile.cli._cost import neighbors_per_atom
 from castile.cli._files import bytes_of
 from castile.cli._report import judge
 from castile.errors import InputError
 from castile.models.force_field import ErrorTable
+from castile.models.force_field._checkpointing import Checkpoint
 
 QUICK = ("--n-sparse", 30, "--zeta", 2, "--calibration", 0)
 PNG = b"\x89PNG"
@@ -102,11 +105,85 @@ def test_a_fit_goes_on_from_a_checkpoint_which_is_then_removed(tmp_path, folder,
     assert not checkpoint.exists()
 
 
+def test_a_cutoff_that_takes_very_long_is_said_so_before(tmp_path, folder, run, words, monkeypatch):
+    def stop(*_, **__):
+        raise InputError("as far as this test goes")
+
+    monkeypatch.setattr(castile.ForceField, "fit", stop)
+    options = ["-o", tmp_path / "m.castile", "--cutoff"]
+    text = words(run("fit", folder / "train.xyz", *options, 40)[1])
+    neighbors = int(re.search(r"about ([\d,]+) neighbors", text)[1].replace(",", ""))
+    assert neighbors == pytest.approx(4 / 3 * np.pi * 40**3 / 20.5, rel=0.1)
+    assert re.search(r"take about \d+ times as long as with the default; lower it, or leave it out", text)
+    assert "neighbors" not in run("fit", folder / "train.xyz", *options, 6)[1]
+
+
+def test_numbers_of_neighbors_are_about_right(silicon):
+    from castile.neighbors import NeighborList
+
+    for cutoff in (4.0, 7.0):
+        counted = np.diff(NeighborList(silicon, cutoff).offsets).mean()
+        assert neighbors_per_atom(data.read(silicon), cutoff) == pytest.approx(counted, rel=0.15)
+    cluster = Atoms("Si3", [[0.0, 0.0, 0.0], [2.4, 0.0, 0.0], [0.0, 2.4, 0.0]])
+    cluster.info["energy"] = -3.0
+    assert neighbors_per_atom(data.read([cluster]), 40.0) == 2.0
+
+
+def test_what_a_fit_prints_has_no_powers_of_ten_but_for_the_condition(tmp_path, folder, run):
+    options = ["--noise-force", 0.25, "--prior", 1234, "--calibration", 0.2]
+    status, text = run("fit", folder / "train.xyz", "-o", tmp_path / "m.castile", *QUICK[:4], *options)
+    assert status == 0, text
+    assert "force 250 meV/Å" in text
+    assert "1234 eV per atom" in text
+    assert all("condition" in line for line in text.splitlines() if re.search(r"\de[+-]\d\d", line))
+
+
+def test_an_interrupted_fit_says_what_is_kept_and_how_to_go_on(tmp_path, folder, run, monkeypatch):
+    state, out = tmp_path / "state", tmp_path / "m.castile"
+    arguments = ["fit", folder / "train.xyz", "-o", out, *QUICK]
+    keep_all = Checkpoint.keep_all
+
+    def broken_off(*options, written):
+        def interrupt(*given):
+            if written:
+                keep_all(*given)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "keep_all", interrupt)
+            status, text = run(*arguments, *options)
+        assert status == 130
+        assert not out.exists()
+        return text.splitlines()[-1]
+
+    assert broken_off(written=False).startswith("interrupted: nothing is kept; with --checkpoint FILE")
+    assert broken_off("--checkpoint", state, written=False).startswith("interrupted before anything was kept in")
+    last = broken_off("--checkpoint", state, written=True)
+    assert last == f"interrupted: {state} keeps what was done up to the last half minute; the same command goes on"
+    assert run(*arguments, "--checkpoint", state)[0] == 0
+    assert not state.exists()
+    assert out.exists()
+
+
 def test_tuning_shows_its_trials(tmp_path, folder, run):
     options = ["--tune", 1, "--index", ":12", "--calibration", 0]
     status, text = run("fit", folder / "train.xyz", "-o", tmp_path / "m.castile", *options)
     assert status == 0, text
     assert "Tuning" in text
+
+
+def test_labels_that_contradict_each_other_are_a_warning(tmp_path, silicon, run, words):
+    frames = []
+    for atoms in silicon[:16]:
+        frames.append(atoms.copy())
+        frames[-1].info["REF_energy"] = atoms.get_potential_energy()
+        frames[-1].info["REF_stress"] = atoms.get_stress()
+        frames[-1].arrays["REF_forces"] = -atoms.get_forces()
+    ase.io.write(tmp_path / "flipped.xyz", frames)
+    status, text = run("fit", tmp_path / "flipped.xyz", "-o", tmp_path / "m.castile", *QUICK)
+    assert status == 0, text
+    assert "warning: the fit does not explain the training labels" in words(text)
+    assert "forces likely have the other sign" in words(text)
 
 
 MISTAKES = {
@@ -225,7 +302,7 @@ EVALUATE_MISTAKES = {
     "structures as model": (["test.xyz", "test.xyz"], "test.xyz"),
     "no file": (["si.castile", "no.xyz"], "no.xyz does not exist"),
     "no labels": (["si.castile", "si.xyz"], "none of the 1 frames has an energy"),
-    "species": (["si.castile", "foreign.xyz"], "Ar"),
+    "species": (["si.castile", "foreign.xyz"], "hold Ar; it was not trained on them: fit anew, with training data"),
 }
 
 

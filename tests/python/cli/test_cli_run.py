@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -9,8 +10,10 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 import castile
-from castile.cli.run._common import Watch, relax_atoms
+from castile.cli.run._common import relax_atoms
 from castile.cli.run._elastic_constants import ElasticConstants, elastic_constants
+from castile.cli.run._propagation import propagated
+from castile.cli.run._watch import Watch, known_errors
 from castile.cli.run.eos import equation_of_state
 from castile.cli.run.phonons import harmonic_properties
 from castile.errors import InputError
@@ -47,7 +50,7 @@ MISTAKES = {
     "not a model": (["other.castile", "si.xyz"], "other.castile"),
     "no structure": (["si.castile", "no.xyz"], "no.xyz does not exist"),
     "several structures": (["si.castile", "rattled.xyz", "--index", ":"], "selects 2 structures"),
-    "species": (["si.castile", "al.xyz"], "Al"),
+    "species": (["si.castile", "al.xyz"], "hold Al; it was not trained on them: fit anew"),
     "format": (["si.castile", "si.xyz", "--format", "xzy"], "no format 'xzy'"),
 }
 OWN_MISTAKES = {
@@ -153,7 +156,7 @@ def test_nve_conserves_the_energy_and_writes_a_trajectory(tmp_path, folder, mode
     assert np.ptp(total) < 1e-3 * 16 * 0.1
     assert abs(found["drift"]) < 1e-2
     assert found["records"]["temperature"][0] == pytest.approx(600.0, rel=0.2)
-    assert len(found["energy_std"]) == 3
+    assert len(found["energy_std"]) == 4  # at 0, 20, 40 and the end
     assert (tmp_path / "pictures" / "energy.png").read_bytes().startswith(b"\x89PNG")
     other = castile.load(model).predict(frames[-1])
     np.testing.assert_allclose(frames[-1].get_forces(), other.forces, atol=1e-6)
@@ -176,6 +179,21 @@ def test_thermostats_and_barostats_run_and_are_repeatable(folder, model, run_jso
     assert first["records"] == second["records"]
     volumes = first["records"]["volume"]
     assert (np.ptp(volumes) > 0.0) == (options[0] == "npt")
+
+
+def test_langevin_dynamics_hold_the_center_of_mass_and_the_temperature(tmp_path, folder, run):
+    """By a constraint, as ASE asks for, and not by the argument that it gives up, with a warning."""
+    out = tmp_path / "nvt.xyz"
+    options = ["-n", 600, "--friction", 0.1, "--every", 2, "-o", out, "--uncertainty-every", 0]
+    status, text = run("run", "md", folder / "si.castile", folder / "si.xyz", "--supercell", 2, "-T", 100, *options)
+    assert status == 0, text
+    assert "warning" not in text
+    frames = ase.io.read(out, ":")
+    np.testing.assert_allclose(frames[-1].get_center_of_mass(), frames[0].get_center_of_mass(), atol=1e-6)
+    assert not np.allclose(frames[-1].positions, frames[0].positions, atol=1e-3)
+    degrees = 3 * (len(frames[0]) - 1)
+    kinetic = np.mean([atoms.get_kinetic_energy() for atoms in frames[100:]])
+    assert 2.0 * kinetic / (degrees * 8.617333e-5) == pytest.approx(100.0, rel=0.15)
 
 
 def test_md_prints_a_table(folder, model, run, words):
@@ -203,7 +221,7 @@ def test_an_interrupted_run_leaves_its_frames(tmp_path, folder, model, run, monk
         if next(looks) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("castile.cli.run._common.Watch.distances", interrupt)
+    monkeypatch.setattr("castile.cli.run._watch.Watch.distances", interrupt)
     status, text = run("run", "md", model, folder / "rattled.xyz", "-n", 50, "-o", tmp_path / "out.xyz")
     assert status == 130
     assert "interrupted" in text
@@ -230,14 +248,91 @@ def test_the_watch_warns_once_of_atoms_that_are_too_close(model, capsys):
 def test_the_watch_warns_when_the_energy_gets_unsure(model):
     watch = Watch(castile.load(model))
     atoms = bulk("Si", cubic=True, a=5.47)
-    first = watch.energy(atoms, "at the start")
+    watch.energy(atoms, "at the start")
     expected = np.sqrt(castile.load(model).covariance(atoms)[0, 0]) / 8
-    assert first == pytest.approx(expected)
+    assert watch.deviations == {"energy": [pytest.approx(expected)], "force": []}
+    assert watch.warnings == []
     atoms.rattle(0.6, seed=0)
-    assert watch.energy(atoms, "at step 9") > 3 * first
+    watch.energy(atoms, "at step 9")
     watch.energy(atoms, "at step 10")
     assert len(watch.warnings) == 1
-    assert "grows unsure of the energy at step 9" in watch.warnings[0]
+    known = castile.load(model).training_["errors"]["training"][0]["rmse"]
+    assert f"of the energy at step 9: a standard deviation of {1e3 * watch.deviations['energy'][1]:.1f}"[:-2] in (
+        watch.warnings[0]
+    )
+    assert f"while the error of training frames is {1e3 * known:.2g} meV/atom" in watch.warnings[0]
+
+
+def test_a_structure_that_is_unknown_from_the_start_is_warned_of(model):
+    """There is nothing to grow: what counts are the errors of the training, also where symmetry makes forces sure."""
+    watch = Watch(castile.load(model))
+    watch.energy_and_forces(bulk("Si", "bcc", a=3.2), "at the start")
+    assert [text[:33] for text in watch.warnings] == ["the model is unsure of the energy"]
+    assert watch.deviations["force"][0] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def calibrated(silicon):
+    return castile.ForceField(n_sparse=20, zeta=2.0).fit(silicon)
+
+
+def test_one_atom_that_is_unknown_shows_in_its_force(calibrated):
+    """In a large cell the energy per atom averages over what is known."""
+    watch = Watch(calibrated)
+    atoms = bulk("Si", cubic=True, a=5.47) * 3
+    atoms.positions[0] += [0.0, 0.7, 0.7]
+    watch.energy_and_forces(atoms, "at step 3")
+    assert [text[:40] for text in watch.warnings] == ["the model is unsure of forces at step 3:"]
+    stds = calibrated.uncertainty(atoms).forces_std
+    assert watch.deviations["force"][0] == pytest.approx(np.sqrt((stds**2).mean(axis=1)).max())
+
+
+def test_errors_of_held_out_frames_are_preferred(calibrated):
+    rows = {row["quantity"]: row for row in calibrated.training_["errors"]["held out"]}
+    found = known_errors(calibrated)
+    assert {kind: one.of for kind, one in found.items()} == {"energy": "held-out frames", "force": "held-out frames"}
+    assert found["force"].rmse == rows["force"]["rmse"]
+
+
+def test_noise_stands_for_errors_that_no_fit_has_seen(silicon):
+    ff = castile.ForceField(n_sparse=20, zeta=2.0).partial_fit(silicon[:12])
+    assert known_errors(ff)["force"] == (ff.noise_["force"], "labels, as assumed")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_tells_its_uncertainty(folder, run, run_json, words, command):
+    options = {"md": ["-n", 5], "eos": ["--points", 5], "phonons": ["--supercell", 2, "--mesh", 2]}.get(command, [])
+    arguments = ["run", command, folder / "si.castile", folder / "si.xyz", *options]
+    found = run_json(*arguments)
+    assert found["energy_std"][0] > 0.0
+    assert len(found["force_std"]) > 0
+    assert found["known_errors"]["force"]["of"] == "training frames"
+    text = words(run(*arguments)[1])
+    assert "at most (standard deviations)" in text
+    assert "(training frames)" in text
+
+
+def test_md_looks_at_forces_at_the_start_at_the_end_and_in_between(folder, model, run_json):
+    found = run_json("run", "md", model, folder / "si.xyz", "-n", 13, "--every", 1, "--uncertainty-every", 1)
+    assert len(found["energy_std"]) == 14
+    assert len(found["force_std"]) == 3  # at 0, 10 and 13
+
+
+def test_propagated_deviations_are_those_of_a_linear_function():
+    a, root = np.array([1.0, -2.0, 0.5]), np.array([[1.0, 0.2, 0.0], [0.0, 0.5, 0.1], [0.0, 0.0, 2.0]])
+    covariance = root @ root.T
+    found = propagated(lambda x: {"sum": float(a @ x)}, np.ones(3), covariance)
+    assert found["sum"] == pytest.approx(np.sqrt(a @ covariance @ a))
+
+
+def test_deviations_of_what_cannot_be_had_everywhere_are_none():
+    def root(x):
+        if x[0] < 0.0:
+            raise InputError("no root")
+        return {"root": float(np.sqrt(x[0]))}
+
+    assert propagated(root, np.array([1.0]), np.array([[4.0]])) is None
+    assert propagated(root, np.array([1.0]), np.array([[0.01]]))["root"] == pytest.approx(0.05, rel=0.01)
 
 
 # ---------------------------------------------------------------------- relax
@@ -294,6 +389,9 @@ def test_equation_of_state_is_that_of_the_relaxed_cell(tmp_path, folder, model, 
     pressures, volumes = np.array(found["pressures"]), np.array(found["volumes"])
     modulus = np.interp(found["volume"], volumes, -volumes * np.gradient(pressures, volumes))
     assert found["bulk_modulus"] == pytest.approx(modulus, rel=0.1)
+    energies = castile.load(model).covariance(ase.io.read(out, ":"))
+    assert np.sqrt(np.diag(energies)).min() < found["std"]["energy"] * 1.5
+    assert 0.0 < found["std"]["bulk_modulus"] < found["bulk_modulus"]
     assert (tmp_path / "pictures" / "eos.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -303,7 +401,11 @@ def test_every_equation_of_state_finds_copper(equation):
     for a in np.linspace(3.55, 3.65, 7):
         frames.append(bulk("Cu", a=a))
         frames[-1].calc = EMT()
-    found = equation_of_state(frames, equation)
+    found = equation_of_state(
+        np.array([atoms.get_volume() for atoms in frames]),
+        np.array([atoms.get_potential_energy() for atoms in frames]),
+        equation,
+    )
     # Published for EMT: a 3.59 Å, B 134 GPa (Jacobsen, Stoltze and Nørskov, 1996).
     assert (4 * found["volume"]) ** (1 / 3) == pytest.approx(3.59, abs=0.01)
     assert found["bulk_modulus"] == pytest.approx(134, abs=5)
@@ -424,7 +526,11 @@ def test_an_unstable_matrix_is_said_to_be_so(folder, model, run, monkeypatch, wo
     assert not isotropic(100.0, -5.0).stable
     assert isotropic(100.0, 5.0).stable
     assert np.isnan(isotropic(100.0, 0.0).moduli()["shear_reuss"])
-    monkeypatch.setattr("castile.cli.run.elastic.elastic_constants", lambda *_: isotropic(0.6, -0.05))
+
+    def unstable(atoms, *_):
+        return replace(isotropic(0.6, -0.05), strained=[atoms] * 12)
+
+    monkeypatch.setattr("castile.cli.run.elastic.elastic_constants", unstable)
     status, text = run("run", "elastic", model, folder / "si.xyz", "--no-cell", "--no-relax")
     assert status == 0
     assert "not positive definite" in words(text)
@@ -440,6 +546,9 @@ def test_elastic_constants_of_silicon(tmp_path, folder, model, run_json):
     np.testing.assert_allclose(c[:3, 3:], 0.0, atol=0.5)
     assert found["moduli"]["bulk_voigt"] == pytest.approx((c[0, 0] + 2 * c[0, 1]) / 3)
     np.testing.assert_allclose(found["stress"], 0.0, atol=0.1)
+    # That of a mean of constants, from their covariance, is at most the mean of theirs.
+    std = np.array(found["std"]["stiffness"])
+    assert 0.0 < found["std"]["moduli"]["bulk_voigt"] <= std[:3, :3].mean() * (1.0 + 1e-6)
     assert ase.io.read(out).get_potential_energy() < 0.0
     clamped = run_json("run", "elastic", model, folder / "si.xyz", "--no-relax", "--fmax", 0.001, "--threads", 1)
     assert clamped["stiffness"][3][3] > c[3, 3] + 5.0  # silicon's atoms give way under shear

@@ -1,4 +1,4 @@
-"""Options, watch and relaxation that the commands of ``castile run`` share."""
+"""Options and relaxation that the commands of ``castile run`` share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from ase import Atoms
 
 from castile._units import GPA
 from castile.cli._console import errors
-from castile.cli._files import warn
 from castile.errors import InputError
-from castile.models.force_field import ForceField
-from castile.neighbors import neighbor_list
 
 __all__ = [
     "GPA",
@@ -29,7 +26,6 @@ __all__ = [
     "StructureFile",
     "Supercell",
     "Threads",
-    "Watch",
     "cell_rows",
     "largest_force",
     "pressure",
@@ -52,73 +48,6 @@ Supercell = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, help="CPUs to use (default: all there are).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON, in place of tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", "--force", help="Replace existing files.")]
-
-_GROWTH = 3.0  # of the standard deviation of the energy, which is worth a warning
-
-
-class Watch:
-    """Warns when atoms come closer than in the training data, or when the model grows unsure of the energy.
-
-    Parameters
-    ----------
-    model : ForceField
-
-    Attributes
-    ----------
-    warnings : list of str
-    closest : float
-        Shortest distance that was seen, Å; infinite beyond those of the training data.
-    deviations : list of float
-        Standard deviations of the energy in eV/atom, in the order of the calls.
-    """
-
-    def __init__(self, model: ForceField) -> None:
-        self._model = model
-        shortest = model.foundation_.shortest
-        self._radii = np.where(np.isfinite(shortest), shortest, 0.0)
-        self._warned: set[tuple[str, str]] = set()
-        self._unsure = False
-        self.warnings: list[str] = []
-        self.closest = float("inf")
-        self.deviations: list[float] = []
-
-    def distances(self, atoms: Atoms, where: str) -> None:
-        """Look for pairs that are too close; ``where`` ends the sentence of the warning."""
-        if not self._radii.any():
-            return
-        i, j, d = neighbor_list("ijd", atoms, float(self._radii.max()))
-        if len(d) == 0:
-            return
-        self.closest = min(self.closest, float(d.min()))
-        index = {symbol: k for k, symbol in enumerate(self._model.species_)}
-        species = np.array([index[symbol] for symbol in atoms.get_chemical_symbols()])
-        limit = self._radii[species[i], species[j]]
-        for k in np.flatnonzero(d < limit).tolist():
-            a, b = sorted((self._model.species_[species[i[k]]], self._model.species_[species[j[k]]]))
-            if (a, b) not in self._warned:
-                self._warned.add((a, b))
-                self._warn(
-                    f"atoms {i[k]} and {j[k]} ({a}-{b}) are {d[k]:.2f} Å apart {where}, closer than in the training "
-                    f"data; below {limit[k]:.2f} Å the model is a guess"
-                )
-
-    def energy(self, atoms: Atoms, where: str) -> float:
-        """Return the standard deviation of the energy in eV/atom; warn if it has grown much since the first call."""
-        variance = float(self._model.covariance(atoms)[0, 0])
-        deviation = float(np.sqrt(max(variance, 0.0))) / len(atoms)
-        self.deviations.append(deviation)
-        first, noise = self.deviations[0], self._model.noise_["energy"]
-        if deviation > max(_GROWTH * first, noise) and not self._unsure:
-            self._unsure = True
-            self._warn(
-                f"the model grows unsure of the energy {where}: its standard deviation is {1e3 * deviation:.2g} "
-                f"meV/atom, at the start it was {1e3 * first:.2g}; such structures are missing in the training data"
-            )
-        return deviation
-
-    def _warn(self, text: str) -> None:
-        self.warnings.append(text)
-        warn(text)
 
 
 def snapshot(atoms: Atoms) -> Atoms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-__all__ = ["ElasticConstants", "elastic_constants"]
+__all__ = ["ElasticConstants", "elastic_constants", "stiffness_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,10 +27,13 @@ class ElasticConstants:
         In the unit of the stresses, symmetric.
     asymmetry : float
         Largest difference of transposed entries before they were averaged.
+    strained : sequence of ase.Atoms
+        The twelve structures whose stresses it is from: of each strain the positive one first.
     """
 
     stiffness: FloatArray
     asymmetry: float
+    strained: Sequence[Atoms] = ()
 
     @property
     def eigenvalues(self) -> FloatArray:
@@ -97,9 +100,8 @@ def elastic_constants(
     ElasticConstants
         In eV/Å³.
     """
-    columns = np.zeros((6, 6))
-    for k, (a, b) in enumerate(_PAIRS):
-        stresses = []
+    structures, stresses = [], []
+    for a, b in _PAIRS:
         for sign in (1.0, -1.0):
             strain = np.zeros((3, 3))
             strain[a, b] += 0.5 * sign * step
@@ -109,11 +111,18 @@ def elastic_constants(
             strained.calc = atoms.calc
             if relax is not None:
                 relax(strained)
+            structures.append(strained)
             stresses.append(strained.get_stress())
             if each is not None:
                 each()
-        columns[:, k] = (stresses[0] - stresses[1]) / (2.0 * step)
-    return ElasticConstants(0.5 * (columns + columns.T), float(np.abs(columns - columns.T).max()))
+    return stiffness_of(np.array(stresses), step, structures)
+
+
+def stiffness_of(stresses: FloatArray, step: float, strained: Sequence[Atoms] = ()) -> ElasticConstants:
+    """Return elastic constants for the stresses (12, 6) of the strained structures."""
+    pairs = stresses.reshape(6, 2, 6)
+    columns = (pairs[:, 0] - pairs[:, 1]).T / (2.0 * step)
+    return ElasticConstants(0.5 * (columns + columns.T), float(np.abs(columns - columns.T).max()), strained)
 
 
 def _averages(c: FloatArray) -> tuple[float, float]:

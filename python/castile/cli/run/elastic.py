@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from ase import Atoms
 
+from castile._text import plain
 from castile.cli._console import key_value_table, output, plain_table, warnings_as_lines
 from castile.cli._files import (
     check_frames_file,
@@ -30,13 +31,15 @@ from castile.cli.run._common import (
     Overwrite,
     StructureFile,
     Threads,
-    Watch,
     largest_force,
     relax_atoms,
     snapshot,
 )
-from castile.cli.run._elastic_constants import ElasticConstants, elastic_constants
+from castile.cli.run._elastic_constants import ElasticConstants, elastic_constants, stiffness_of
+from castile.cli.run._propagation import propagated
+from castile.cli.run._watch import Watch
 from castile.errors import InputError
+from castile.models.force_field import ForceField
 from castile.progress import step as shown_step
 
 __all__ = ["elastic"]
@@ -90,6 +93,7 @@ def elastic(  # noqa: PLR0917 -- the arguments are options of the command line
         elif relax:
             _relaxed(atoms, fmax, steps, "relaxing")
         watch.distances(atoms, "at the start")
+        watch.energy_and_forces(atoms, "at the start")
         stress = GPA * atoms.get_stress()
         if np.abs(stress).max() > _STRESSED:
             warn(f"the structure is under stress, up to {np.abs(stress).max():.2f} GPa: leave out --no-cell")
@@ -104,13 +108,16 @@ def elastic(  # noqa: PLR0917 -- the arguments are options of the command line
                 "the matrix is not positive definite (lowest eigenvalue "
                 f"{GPA * found.eigenvalues[0]:.2f} GPa): the crystal is unstable, or the model does not know it"
             )
+        for strained in found.strained:
+            watch.energy_and_forces(strained, "of a strained structure")
+        results = _results(atoms, found, stress, relax, watch)
+        results["std"] = _deviations(model, found, strain)
         if out is not None:
             write_frames(out, [snapshot(atoms)], overwrite)
-    results = _results(atoms, found, stress, relax, watch)
     if as_json:
         print_json({**results, "output": out})
         return
-    _show(results)
+    _show(results, watch)
     if out is not None:
         output.print(f"  Wrote {out}", markup=False, soft_wrap=True)
 
@@ -123,7 +130,6 @@ def _relaxed(target: Any, fmax: float, steps: int, label: str | None) -> None:
 
 
 def _results(atoms: Atoms, found: ElasticConstants, stress: Any, relaxed_ions: bool, watch: Watch) -> dict[str, Any]:
-    moduli = found.moduli()
     return {
         "stiffness": GPA * found.stiffness,
         "order": _NAMES,
@@ -132,32 +138,57 @@ def _results(atoms: Atoms, found: ElasticConstants, stress: Any, relaxed_ions: b
         "eigenvalues": GPA * found.eigenvalues,
         "positive_definite": found.stable,
         "relaxed_ions": relaxed_ions,
-        "moduli": {name: value if name == "poisson" else GPA * value for name, value in moduli.items()},
+        "moduli": _moduli(found),
         "stress": stress,
         "cell": {"lengths": atoms.cell.lengths(), "angles": atoms.cell.angles()},
-        "warnings": watch.warnings,
+        **watch.results(),
     }
 
 
-def _show(results: dict[str, Any]) -> None:
+def _deviations(model: ForceField, found: ElasticConstants, strain: float) -> dict[str, Any]:
+    """Return standard deviations in GPa that follow from those of the stresses, of the structures as they are."""
+    stresses = np.array([atoms.get_stress() for atoms in found.strained]).ravel()
+    covariance = model.covariance(list(found.strained), quantity="stress")
+
+    def numbers(values: Any) -> dict[str, float]:
+        other = stiffness_of(values.reshape(12, 6), strain)
+        entries = {f"{i}{j}": GPA * other.stiffness[i, j] for i in range(6) for j in range(6)}
+        return {**entries, **_moduli(other)}
+
+    std = propagated(numbers, stresses, covariance) or {}
+    matrix = [[std.pop(f"{i}{j}", 0.0) for j in range(6)] for i in range(6)]
+    return {"stiffness": matrix, "moduli": std}
+
+
+def _moduli(found: ElasticConstants) -> dict[str, float]:
+    return {name: value if name == "poisson" else GPA * value for name, value in found.moduli().items()}
+
+
+def _show(results: dict[str, Any], watch: Watch) -> None:
     section(f"Elastic constants in GPa, {'relaxed' if results['relaxed_ions'] else 'clamped'} ions, along x, y and z")
     table = plain_table("", *_NAMES, numeric=range(1, 7))
     for name, row in zip(_NAMES, results["stiffness"], strict=True):
         table.add_row(name, *(f"{value:.1f}" for value in np.round(row, 1) + 0.0))
     show(table)
-    moduli = results["moduli"]
+    moduli, std = results["moduli"], results["std"]["moduli"]
+    spread = float(np.max(results["std"]["stiffness"]))
     output.print()
+
+    def sure(name: str, digits: int) -> str:
+        return f"{moduli[name]:.{digits}f}" + (f" ± {plain(std[name])}" if name in std else "")
+
     table = plain_table("modulus (GPa)", "Voigt", "Reuss", "Hill", numeric=(1, 2, 3))
     for name in ("bulk", "shear"):
-        table.add_row(name, *(f"{moduli[f'{name}_{kind}']:.1f}" for kind in ("voigt", "reuss", "hill")))
+        table.add_row(name, *(sure(f"{name}_{kind}", 1) for kind in ("voigt", "reuss", "hill")))
     show(table)
     lengths = "  ".join(f"{length:.4f}" for length in results["cell"]["lengths"])
     rows = [
-        ("Young's modulus", f"{moduli['young']:.1f} GPa"),
-        ("Poisson's ratio", f"{moduli['poisson']:.3f}"),
+        ("Young's modulus", f"{sure('young', 1)} GPa"),
+        ("Poisson's ratio", sure("poisson", 3)),
         ("cell lengths", f"{lengths} Å"),
+        ("constants", f"± {plain(spread)} GPa at most (standard deviations, positions of atoms as they are)"),
         ("lowest eigenvalue", f"{results['eigenvalues'][0]:.1f} GPa"),
-        ("asymmetry", f"{results['asymmetry']:.1g} GPa before averaging"),
+        ("asymmetry", f"{plain(results['asymmetry'], 1)} GPa before averaging"),
     ]
     output.print()
-    show(key_value_table(rows))
+    show(key_value_table([*rows, *watch.rows()]))

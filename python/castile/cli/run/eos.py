@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import typer
 from ase import Atoms
 
+from castile._text import plain
 from castile.cli._console import key_value_table, output, plain_table, warnings_as_lines
 from castile.cli._files import (
     Pictures,
@@ -31,15 +33,18 @@ from castile.cli.run._common import (
     Overwrite,
     StructureFile,
     Threads,
-    Watch,
     pressure,
     relax_atoms,
     snapshot,
 )
+from castile.cli.run._propagation import propagated
+from castile.cli.run._watch import Watch
 from castile.errors import InputError
 from castile.progress import track
 
 __all__ = ["eos", "equation_of_state"]
+
+FloatArray = npt.NDArray[np.float64]
 
 EQUATIONS = ("birchmurnaghan", "vinet", "murnaghan")
 
@@ -80,15 +85,20 @@ def eos(  # noqa: PLR0917 -- the arguments are options of the command line
         factors = np.linspace(1.0 - volume_range / 100.0, 1.0 + volume_range / 100.0, n_points)
         for factor in track(((1, factor) for factor in factors.tolist()), n_points, "volumes", True):
             frames.append(_at_volume(atoms, factor, fmax if relax else None))
-            watch.distances(frames[-1], f"at {100 * factor:.1f} % of the volume")
+            where = f"at {100 * factor:.1f} % of the volume"
+            watch.distances(frames[-1], where)
+            watch.energy_and_forces(frames[-1], where)
         frames = [snapshot(frame) for frame in frames]
-        results = equation_of_state(frames, equation)
+        volumes = np.array([frame.get_volume() for frame in frames])
+        energies = np.array([frame.get_potential_energy() for frame in frames])
+        results = equation_of_state(volumes, energies, equation)
         results["pressures"] = [pressure(frame) for frame in frames]
-        results["warnings"] = watch.warnings
+        results["std"] = _deviations(results, model.covariance(frames), equation)
+        results |= watch.results()
         if out is not None:
             write_frames(out, frames, overwrite)
         if not as_json:
-            _show(results, atoms)
+            _show(results, atoms, watch)
         if pictures.wanted:
             from castile.plots import energy_volume
 
@@ -121,8 +131,8 @@ def _at_volume(atoms: Atoms, factor: float, fmax: float | None) -> Atoms:
     return scaled
 
 
-def equation_of_state(frames: list[Atoms], equation: str) -> dict[str, Any]:
-    """Fit the energies of structures of several volumes.
+def equation_of_state(volumes: FloatArray, energies: FloatArray, equation: str) -> dict[str, Any]:
+    """Fit energies (eV) at several volumes (Å³).
 
     Returns
     -------
@@ -132,8 +142,6 @@ def equation_of_state(frames: list[Atoms], equation: str) -> dict[str, Any]:
     """
     from ase.eos import EquationOfState
 
-    volumes = np.array([frame.get_volume() for frame in frames])
-    energies = np.array([frame.get_potential_energy() for frame in frames])
     fit = EquationOfState(volumes, energies, eos=equation)
     try:
         volume, energy, modulus = fit.fit(warn=False)
@@ -161,7 +169,21 @@ def equation_of_state(frames: list[Atoms], equation: str) -> dict[str, Any]:
     }
 
 
-def _show(results: dict[str, Any], atoms: Atoms) -> None:
+def _deviations(results: dict[str, Any], covariance: FloatArray, equation: str) -> dict[str, float] | None:
+    """Return the standard deviations of the numbers that a fit gives, which follow from those of the energies.
+
+    Structures are taken as they are: to first order, energies do not change with the places at which atoms rest.
+    """
+    volumes = np.array(results["volumes"])
+
+    def numbers(energies: FloatArray) -> dict[str, float]:
+        found = equation_of_state(volumes, energies, equation)
+        return {name: found[name] for name in ("volume", "energy", "bulk_modulus", "derivative")}
+
+    return propagated(numbers, np.array(results["energies"]), covariance)
+
+
+def _show(results: dict[str, Any], atoms: Atoms, watch: Watch) -> None:
     n = len(atoms)
     section(f"Energy against volume, {n} atoms")
     table = plain_table("volume (Å³/atom)", "energy (eV/atom)", "pressure (GPa)", numeric=(0, 1, 2))
@@ -170,12 +192,19 @@ def _show(results: dict[str, Any], atoms: Atoms) -> None:
     show(table)
     scale = (results["volume"] / atoms.get_volume()) ** (1 / 3)
     lengths = "  ".join(f"{scale * length:.4f}" for length in atoms.cell.lengths())
+    std = results["std"]
+
+    def sure(name: str, digits: int, per: int = 1) -> str:
+        return f"{results[name] / per:.{digits}f}" + (f" ± {plain(std[name] / per)}" if std else "")
+
     rows = [
-        ("equation", f"{results['equation']}, off by {1e3 * results['residual'] / n:.2g} meV/atom (RMS)"),
-        ("volume", f"{results['volume'] / n:.4f} Å³/atom, cell lengths {lengths} Å"),
-        ("energy", f"{results['energy'] / n:.6f} eV/atom"),
-        ("bulk modulus", f"{results['bulk_modulus']:.1f} GPa"),
-        ("its derivative", f"{results['derivative']:.2f} by pressure"),
+        ("equation", f"{results['equation']}, off by {plain(1e3 * results['residual'] / n)} meV/atom (RMS)"),
+        ("volume", f"{sure('volume', 4, n)} Å³/atom, cell lengths {lengths} Å"),
+        ("energy", f"{sure('energy', 6, n)} eV/atom"),
+        ("bulk modulus", f"{sure('bulk_modulus', 1)} GPa"),
+        ("its derivative", f"{sure('derivative', 2)} by pressure"),
     ]
+    if std is None:
+        rows.append(("", "the energies are too uncertain to say how far these may be off"))
     output.print()
-    show(key_value_table(rows))
+    show(key_value_table([*rows, *watch.rows()]))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import typer
 from ase import Atoms, units
 
+from castile._text import plain
 from castile.cli._console import key_value_table, output, plain_table, warnings_as_lines
 from castile.cli._files import Pictures, check_frames_file, frames_text, print_json, read_model, read_structure
 from castile.cli._report import section, show
@@ -25,10 +26,10 @@ from castile.cli.run._common import (
     StructureFile,
     Supercell,
     Threads,
-    Watch,
     pressure,
     snapshot,
 )
+from castile.cli.run._watch import Watch
 from castile.errors import InputError
 from castile.progress import track
 
@@ -38,6 +39,7 @@ FloatArray = npt.NDArray[np.float64]
 
 ENSEMBLES = ("nve", "nvt", "npt")
 _ROWS = 10  # of the table
+_FORCES_EVERY = 10  # looks at the uncertainty
 _HOTTEST = 1e5  # K, beyond which a simulation has gone wrong
 _COLUMNS = ("time", "temperature", "potential", "total", "pressure", "volume")
 
@@ -60,7 +62,12 @@ def md(  # noqa: PLR0917 -- the arguments are options of the command line
     ] = "draw",
     every: Annotated[int, typer.Option(min=1, help="Steps between two frames, and two looks at the state.")] = 10,
     uncertainty_every: Annotated[
-        int, typer.Option(min=0, help="Steps between two looks at the energy's uncertainty; 0: never.")
+        int,
+        typer.Option(
+            min=0,
+            help="Steps between two looks at the uncertainty of the energy; at the start, the end and every tenth look "
+            "also at that of forces, which takes as long as some dozens of steps. 0: never.",
+        ),
     ] = 100,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Trajectory to write, extended XYZ.")] = None,
     plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw energy.png.")] = None,
@@ -84,6 +91,8 @@ def md(  # noqa: PLR0917 -- the arguments are options of the command line
     with warnings_as_lines(), with_threads(threads):
         model = read_model(model_file)
         atoms = read_structure(structure, model, index=index, file_format=file_format, supercell=supercell)
+        if ensemble == "nvt":
+            _hold_center(atoms)
         rng = np.random.default_rng(seed)
         _set_velocities(atoms, velocities, temperature * (2.0 if ensemble == "nve" else 1.0), rng)
         dynamics = _dynamics(
@@ -100,7 +109,7 @@ def md(  # noqa: PLR0917 -- the arguments are options of the command line
         seconds = time.perf_counter() - start
         results = _results(atoms, records, watch, ensemble=ensemble, steps=steps, timestep=timestep, seconds=seconds)
         if not as_json:
-            _show(results, records, out)
+            _show(results, records, out, watch)
         if pictures.wanted:
             from castile.plots import conservation
 
@@ -121,6 +130,14 @@ def _check(ensemble: str, velocities: str, timestep: float, friction: float) -> 
     for name, value in (("--timestep", timestep), ("--friction", friction)):
         if not 0.0 < value < float("inf"):
             raise InputError(f"{name} must be above 0, got {value!r}")
+
+
+def _hold_center(atoms: Atoms) -> None:
+    """Let random forces not move the center of mass; atoms with constraints of their own are held by these."""
+    from ase.constraints import FixCom
+
+    if len(atoms) > 1 and not atoms.constraints:
+        atoms.set_constraint(FixCom())
 
 
 def _set_velocities(atoms: Atoms, velocities: str, temperature: float, rng: np.random.Generator) -> None:
@@ -156,7 +173,7 @@ def _dynamics(
     if ensemble == "nvt":
         from ase.md.langevin import Langevin
 
-        return Langevin(atoms, step, temperature_K=temperature, friction=friction / units.fs, rng=rng)
+        return Langevin(atoms, step, temperature_K=temperature, friction=friction / units.fs, fixcm=False, rng=rng)
     if not atoms.pbc.all():
         raise InputError("npt needs a crystal, periodic along three axes; use nvt")
     from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT
@@ -195,23 +212,36 @@ def integrate(
     ndarray of shape (n_looks, 6)
         Time in ps, temperature in K, potential and total energy in eV, pressure in GPa, volume in Å³.
     """
+    unsure = _Looks(uncertainty_every, steps)
     lengths = [min(every, steps - first) for first in range(0, steps, every)]
-    records, done, since = [_record(atoms, dynamics)], 0, 0
-    _look(atoms, watch, "at the start", uncertainty_every > 0, file)
+    records, done = [_record(atoms, dynamics)], 0
+    _look(atoms, watch, "at the start", unsure.due(0), file)
     for length in track(((n, n) for n in lengths), steps, "steps", progress):
         dynamics.run(length)
         done += length
-        since += length
         records.append(_record(atoms, dynamics))
         if not np.isfinite(records[-1][:4]).all() or records[-1][1] > _HOTTEST:
             raise InputError(
-                f"the simulation went wrong before step {done} (temperature {records[-1][1]:.3g} K); lower --timestep, "
+                f"the simulation went wrong before step {done} (temperature {records[-1][1]:.0f} K); lower --timestep, "
                 "relax the structure first, or train on structures like these"
             )
-        due = 0 < uncertainty_every <= since
-        since = 0 if due else since
-        _look(atoms, watch, f"at step {done}", due, file)
+        _look(atoms, watch, f"at step {done}", unsure.due(done), file)
     return np.array(records)
+
+
+class _Looks:
+    """Tells at which steps there is a look at what uncertainty."""
+
+    def __init__(self, every: int, steps: int) -> None:
+        self._every, self._steps, self._next, self._n = every, steps, 0, 0
+
+    def due(self, step: int) -> str | None:
+        """Return ``"energy"``, ``"energy and forces"`` or None."""
+        if self._every == 0 or self._next > step < self._steps:
+            return None
+        self._next = step + self._every
+        self._n += 1
+        return "energy and forces" if self._n % _FORCES_EVERY == 1 or step == self._steps else "energy"
 
 
 def _record(atoms: Atoms, dynamics: Any) -> list[float]:
@@ -226,10 +256,12 @@ def _record(atoms: Atoms, dynamics: Any) -> list[float]:
     ]
 
 
-def _look(atoms: Atoms, watch: Watch, where: str, unsure: bool, file: Any) -> None:
+def _look(atoms: Atoms, watch: Watch, where: str, unsure: str | None, file: Any) -> None:
     watch.distances(atoms, where)
-    if unsure:
+    if unsure == "energy":
         watch.energy(atoms, where)
+    elif unsure is not None:
+        watch.energy_and_forces(atoms, where)
     if file is not None:
         file.write(frames_text([snapshot(atoms)]))
         file.flush()
@@ -251,16 +283,14 @@ def _results(
     if ensemble == "nve":
         found["drift"] = drift(times, records[:, 3], n)
         found["total_energy_rms"] = float(np.std(records[:, 3])) / n
-    found["energy_std"] = watch.deviations
     found["seconds"] = seconds
     found["ns_per_day"] = 86400.0 * steps * timestep * 1e-6 / seconds
-    found["warnings"] = watch.warnings
-    return found
+    return {**found, **watch.results()}
 
 
-def _show(results: dict[str, Any], records: FloatArray, out: Path | None) -> None:
+def _show(results: dict[str, Any], records: FloatArray, out: Path | None, watch: Watch) -> None:
     n = results["atoms"]
-    section(f"{results['ensemble'].upper()} of {n} atoms, {results['time']:.3g} ps")
+    section(f"{results['ensemble'].upper()} of {n} atoms, {plain(results['time'], 3)} ps")
     crystal = bool(np.isfinite(records[0, 4]))
     heads = ["time (ps)", "T (K)", "E pot (eV/atom)", "E tot (eV/atom)"]
     heads += ["P (GPa)", "V (Å³/atom)"] if crystal else []
@@ -275,13 +305,11 @@ def _show(results: dict[str, Any], records: FloatArray, out: Path | None) -> Non
     if crystal:
         rows.append(("pressure", f"{results['pressure']['mean']:.2f} ± {results['pressure']['std']:.2f} GPa"))
     if "drift" in results:
-        rows.append(("energy drift", f"{results['drift']:.1e} eV per atom and ps"))
-        rows.append(("fluctuation", f"{1e3 * results['total_energy_rms']:.2g} meV per atom (total energy, RMS)"))
-    if results["energy_std"]:
-        first, largest = results["energy_std"][0], max(results["energy_std"])
-        rows.append(("uncertainty", f"energy {1e3 * first:.2g} meV/atom at the start, at most {1e3 * largest:.2g}"))
+        rows.append(("energy drift", f"{plain(1e3 * results['drift'])} meV per atom and ps"))
+        rows.append(("fluctuation", f"{plain(1e3 * results['total_energy_rms'])} meV per atom (total energy, RMS)"))
+    rows += watch.rows()
     speed = f"{1e6 * results['seconds'] / (results['steps'] * n):.0f} µs per atom and step"
-    rows.append(("speed", f"{speed}, {results['ns_per_day']:.2g} ns per day, with all that is looked at"))
+    rows.append(("speed", f"{speed}, {plain(results['ns_per_day'])} ns per day, with all that is looked at"))
     if out is not None:
         rows.append(("trajectory", f"{out}, {len(records)} frames"))
     show(key_value_table(rows))

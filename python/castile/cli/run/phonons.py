@@ -31,9 +31,9 @@ from castile.cli.run._common import (
     Overwrite,
     StructureFile,
     Threads,
-    Watch,
     largest_force,
 )
+from castile.cli.run._watch import Watch
 from castile.errors import InputError
 from castile.progress import track
 
@@ -46,6 +46,7 @@ _WIDTH = 10.0  # Å, of supercells that are not given
 _AT_REST = 0.02  # eV/Å
 _IMAGINARY = 0.1  # THz
 _DOS_POINTS = 300
+_LOOKS = 4  # at displaced structures, for their uncertainty
 
 
 def phonons(  # noqa: PLR0917 -- the arguments are options of the command line
@@ -95,6 +96,9 @@ def phonons(  # noqa: PLR0917 -- the arguments are options of the command line
         if force > _AT_REST:
             warn(f"the structure is not at rest, forces are up to {force:.3f} eV/Å; relax it first (castile run relax)")
         found = _force_constants(atoms, size, displacement)
+        watch.energy_and_forces(atoms, "at rest")
+        for number, displaced in enumerate(_displaced(atoms, size, displacement)):
+            watch.energy_and_forces(displaced, f"with atom {number} displaced")
         x, places, names = band_path.get_linear_kpoint_axis()
         frequencies = _THZ * np.asarray(found.band_structure(band_path.kpts, verbose=False))
         results: dict[str, Any] = {
@@ -116,9 +120,9 @@ def phonons(  # noqa: PLR0917 -- the arguments are options of the command line
             text = f"imaginary frequencies, down to {-lowest:.2f}i THz: the structure is no minimum of this model"
             watch.warnings.append(text)
             warn(text)
-        results["warnings"] = watch.warnings
+        results |= watch.results()
         if not as_json:
-            _show(results, temperature)
+            _show(results, temperature, watch)
         if pictures.wanted:
             from castile.plots import phonon_bands
 
@@ -164,6 +168,16 @@ def _force_constants(atoms: Atoms, size: tuple[int, int, int], displacement: flo
         found.run()
         next(bar, None)
         found.read(acoustic=True)
+    return found
+
+
+def _displaced(atoms: Atoms, size: tuple[int, int, int], displacement: float) -> list[Atoms]:
+    """Return supercells with one atom displaced, of the first few atoms: one direction tells the magnitude."""
+    found = []
+    for number in range(min(len(atoms), _LOOKS)):
+        displaced = atoms.repeat(size)
+        displaced.positions[number, 0] += displacement
+        found.append(displaced)
     return found
 
 
@@ -244,7 +258,7 @@ def harmonic_properties(frequencies: FloatArray, n_atoms: int, temperature: floa
     }
 
 
-def _show(results: dict[str, Any], temperature: float) -> None:
+def _show(results: dict[str, Any], temperature: float, watch: Watch) -> None:
     section("Phonons in THz")
     table = plain_table("point", "lowest", "", "", "highest", numeric=(1, 2, 3, 4))
     for name, row in results["points"].items():
@@ -265,4 +279,4 @@ def _show(results: dict[str, Any], temperature: float) -> None:
             ("heat capacity", f"{harmonic['heat_capacity']:.3f} k_B per atom at {temperature:g} K"),
         ]
     output.print()
-    show(key_value_table(rows))
+    show(key_value_table([*rows, *watch.rows()]))

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from ase import Atoms, units
 
+from castile._text import plain
 from castile.cli._console import key_value_table, output, warnings_as_lines
 from castile.cli._files import (
     check_frames_file,
@@ -31,12 +32,12 @@ from castile.cli.run._common import (
     StructureFile,
     Supercell,
     Threads,
-    Watch,
     cell_rows,
     largest_force,
     relax_atoms,
     snapshot,
 )
+from castile.cli.run._watch import Watch
 from castile.errors import InputError
 
 __all__ = ["relax"]
@@ -76,7 +77,7 @@ def relax(  # noqa: PLR0917 -- the arguments are options of the command line
         atoms = read_structure(structure, model, index=index, file_format=file_format, supercell=supercell)
         before = snapshot(atoms)
         watch = Watch(model)
-        watch.energy(atoms, "at the start")
+        watch.energy_and_forces(atoms, "at the start")
         target: Any = atoms
         if cell:
             from ase.filters import FrechetCellFilter
@@ -94,7 +95,7 @@ def relax(  # noqa: PLR0917 -- the arguments are options of the command line
         converged, n_steps = relax_atoms(
             target, fmax=fmax, steps=steps, optimizer=optimizer, each=each, label="relaxing"
         )
-        watch.energy(atoms, "at the end")
+        watch.energy_and_forces(atoms, "at the end")
         results = _results(before, atoms, target, watch, converged=converged, n_steps=n_steps)
         if out is not None:
             write_frames(out, [snapshot(atoms)], overwrite)
@@ -103,7 +104,7 @@ def relax(  # noqa: PLR0917 -- the arguments are options of the command line
     if as_json:
         print_json({**results, "output": out, "trajectory": trajectory})
     else:
-        _show(results, len(atoms))
+        _show(results, len(atoms), watch)
         for path in (out, trajectory):
             if path is not None:
                 output.print(f"  Wrote {path}", markup=False, soft_wrap=True)
@@ -128,22 +129,22 @@ def _results(
         "largest_displacement": largest_force(shift),
         "cell": {"before": cell_rows(before), "after": cell_rows(atoms)},
         "stress": {"before": None, "after": None},
-        "energy_std": watch.deviations,
-        "warnings": watch.warnings,
+        **watch.results(),
     }
     if atoms.pbc.all():
         results["stress"] = {"before": GPA * before.get_stress(), "after": GPA * atoms.get_stress()}
     return results
 
 
-def _show(results: dict[str, Any], n_atoms: int) -> None:
+def _show(results: dict[str, Any], n_atoms: int, watch: Watch) -> None:
     section("Relaxed" if results["converged"] else "Not relaxed")
     energy, cell = results["energy"], results["cell"]
     gain = 1e3 * (energy["before"] - energy["after"]) / n_atoms
     rows = [
         ("steps", str(results["steps"])),
-        ("energy", f"{energy['after']:.6f} eV, {energy['after'] / n_atoms:.6f} eV/atom, {gain:.3g} meV/atom lower"),
-        ("largest force", f"{results['largest_force']:.2g} eV/Å"),
+        ("energy", f"{energy['after']:.6f} eV, {energy['after'] / n_atoms:.6f} eV/atom"),
+        ("gain", f"{plain(gain, 3)} meV/atom"),
+        ("largest force", f"{plain(results['largest_force'])} eV/Å"),
         ("largest shift", f"{results['largest_displacement']:.3f} Å of an atom"),
     ]
     if cell["after"]:
@@ -152,9 +153,7 @@ def _show(results: dict[str, Any], n_atoms: int) -> None:
         change = 100.0 * (cell["after"]["volume"] / cell["before"]["volume"] - 1.0)
         rows.append(("volume", f"{cell['after']['volume'] / n_atoms:.4f} Å³/atom ({change:+.2f} %)"))
         rows.append(("stress", f"{_numbers(results['stress']['after'], 3)} GPa (xx yy zz yz xz xy)"))
-    first, last = results["energy_std"]
-    rows.append(("uncertainty", f"energy {1e3 * last:.2g} meV/atom, {1e3 * first:.2g} at the start"))
-    show(key_value_table(rows))
+    show(key_value_table([*rows, *watch.rows()]))
 
 
 def _numbers(values: Any, digits: int = 4) -> str:

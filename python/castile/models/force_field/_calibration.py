@@ -17,6 +17,7 @@ __all__ = ["Calibration", "calibrate", "held_out"]
 FloatArray = npt.NDArray[np.float64]
 
 _FEWEST = 3  # frames, for a factor that means anything
+_FEW, _MANY = 20, 40  # frames, up to which no factor below 1 is believed, and from which any is
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,10 @@ class Calibration:
     Attributes
     ----------
     factors : dict
-        By kind: root mean square of errors over that of standard deviations, which are multiplied by it.
+        By kind: root mean square of errors over that of standard deviations, which are multiplied by it. Of few frames
+        it is rough, and they may happen to be easy ones; the posterior is known to be too confident rather than too
+        modest. So nothing below 1 is taken from up to 20 frames with labels of the kind; from there to 40 frames, more
+        and more of its logarithm.
     correlations : dict
         By kind: rank correlation of absolute errors and standard deviations; of forces, of their norms by atom.
     coverage : dict
@@ -76,6 +80,11 @@ def calibrate(dataset: Dataset, prediction: Prediction, stds: Uncertainty) -> Ca
         "force": stds.forces_std[of_atoms],
         "stress": stds.stress_std[stressed],
     }
+    frames = {
+        "energy": int(counted.sum()),
+        "force": len(np.unique(dataset.frame_of_atoms()[of_atoms])),
+        "stress": int(stressed.sum()),
+    }
     factors, correlations, coverage = {}, {}, {}
     for kind, error in errors.items():
         if len(error) < _FEWEST:
@@ -83,10 +92,16 @@ def calibrate(dataset: Dataset, prediction: Prediction, stds: Uncertainty) -> Ca
         # Of sums of squares: components that vanish by symmetry have ratios of rounding errors, which mean nothing.
         total = float(np.sum(deviations[kind] ** 2))
         factor = float(np.sqrt(np.sum(error**2) / total)) if total > 0.0 else 1.0
-        factors[kind] = factor if factor > 0.0 else 1.0
+        factors[kind] = _believed(factor, frames[kind]) if factor > 0.0 else 1.0
         correlations[kind] = _rank_correlation(error, deviations[kind])
         coverage[kind] = float(np.mean(np.abs(error) <= factors[kind] * deviations[kind]))
     return Calibration(factors, correlations, coverage, len(dataset))
+
+
+def _believed(factor: float, n_frames: int) -> float:
+    """Return the factor, or what is taken of one below 1 that is from so few frames."""
+    weight = np.clip((n_frames - _FEW) / (_MANY - _FEW), 0.0, 1.0)
+    return factor if factor >= 1.0 or weight == 1.0 else float(factor**weight)
 
 
 def _rank_correlation(errors: FloatArray, deviations: FloatArray) -> float:

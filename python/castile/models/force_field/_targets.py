@@ -12,7 +12,7 @@ from castile.data import Dataset
 from castile.models.force_field._evaluation import evaluate
 from castile.models.force_field._reference import subtract_reference
 from castile.models.force_field._training import Foundation, compositions
-from castile.structures import as_structure_arrays, species_table
+from castile.structures import as_structure_arrays, trained_species_table
 
 __all__ = ["learned_part"]
 
@@ -26,7 +26,7 @@ def learned_part(dataset: Dataset, foundation: Foundation, reference: Any) -> Da
     foundation : Foundation
     reference : ASE calculator or None
     """
-    species_table(foundation.species, dataset.numbers, "ForceField")
+    table = trained_species_table(foundation.species, dataset.numbers)
     counts = compositions(dataset, foundation.species)
     rest = replace(dataset, energies=foundation.baseline.subtract(counts, dataset.energies))
     if reference is not None:
@@ -34,7 +34,6 @@ def learned_part(dataset: Dataset, foundation: Foundation, reference: Any) -> Da
     if foundation.repulsion is None:
         return rest
     structures = as_structure_arrays(dataset.frames)
-    table = species_table(foundation.species, structures.numbers, "ForceField")
     repelled = evaluate(_core.Potential([foundation.repulsion.part(foundation.species)]), structures, table)
     return replace(
         rest,

@@ -29,6 +29,12 @@ class Uncertainty:
     forces_std: FloatArray
     stress_std: FloatArray
 
+    def __repr__(self) -> str:
+        return (
+            f"<Uncertainty of {_size(self.energy_std, self.forces_std)}: energy_std {_range(self.energy_std)} eV, "
+            f"forces_std {_range(self.forces_std)} eV/Å>"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -59,6 +65,15 @@ class Prediction:
     uncertainty: Uncertainty | None = None
     committee: FloatArray | None = None
 
+    def __repr__(self) -> str:
+        also = "" if self.uncertainty is None else ", with uncertainty"
+        if self.committee is not None:
+            also += f", committee of {len(self.committee)}"
+        return (
+            f"<Prediction for {_size(self.energy, self.forces)}: energy {_range(self.energy)} eV, "
+            f"forces {_range(self.forces)} eV/Å{also}>"
+        )
+
     @property
     def energy_std(self) -> FloatArray | None:
         """That of ``uncertainty``."""
@@ -73,3 +88,11 @@ class Prediction:
     def stress_std(self) -> FloatArray | None:
         """That of ``uncertainty``."""
         return None if self.uncertainty is None else self.uncertainty.stress_std
+
+
+def _size(of_frames: FloatArray, of_atoms: FloatArray) -> str:
+    return f"{len(of_frames)} frames, {len(of_atoms)} atoms"
+
+
+def _range(values: FloatArray) -> str:
+    return f"{values.min():.4g} to {values.max():.4g}" if values.size else "of nothing"

@@ -85,6 +85,13 @@ class Trial:
     errors: dict[str, float]
     seconds: float
 
+    def __str__(self) -> str:
+        errors = "  ".join(
+            f"{kind} {SHOWN[kind][0] * value:.3f} {SHOWN[kind][1]}" for kind, value in self.errors.items()
+        )
+        values = " ".join(f"{name}={value:g}" for name, value in asdict(self.settings).items())
+        return f"{values}: {errors or 'failed'} ({self.seconds:.1f} s)"
+
 
 @dataclass
 class Tuning:
@@ -100,16 +107,14 @@ class Tuning:
 
     def __str__(self) -> str:
         lines = [
-            f"{_FOLDS}-fold cross-validation by blocks on {self.n_frames} frames; * marks the best. cutoff is in cube "
-            "roots of the volume per atom, sigma in distances of nearest neighbors, energy_noise in that of the default"
+            f"{_FOLDS}-fold cross-validation by blocks on {self.n_frames} frames; errors are mean absolute "
+            "ones. cutoff is in cube roots of the volume per atom, sigma in distances of nearest neighbors, "
+            "energy_noise in that of the default"
         ]
         for trial in self.trials:
             mark = "*" if trial is self.best else " "
-            errors = "  ".join(
-                f"{kind} {SHOWN[kind][0] * value:.3f} {SHOWN[kind][1]}" for kind, value in trial.errors.items()
-            )
-            values = " ".join(f"{name}={value:g}" for name, value in asdict(trial.settings).items())
-            lines.append(f"{mark} {values}: {errors or 'failed'} ({trial.seconds:.1f} s)")
+            lines.append(f"{mark} {trial}")
+        lines.append("* the best: lowest mean of the logarithms of these errors; its settings are taken")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -195,7 +200,7 @@ class _Search:
         trial = self._measure(settings)
         self.tuning.trials.append(trial)
         if self.progress:
-            print(str(self.tuning).splitlines()[-1][2:], flush=True)
+            print(trial, flush=True)
         return trial
 
     def _measure(self, settings: Settings) -> Trial:

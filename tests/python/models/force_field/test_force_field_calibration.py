@@ -50,6 +50,30 @@ def test_factors_are_ratios_of_sums_of_squares():
     assert found.n_frames == 3
 
 
+@pytest.mark.parametrize(("n", "expected"), [(3, 1.0), (20, 1.0), (30, 0.5), (40, 0.25), (60, 0.25)])
+def test_few_frames_do_not_make_the_model_surer_of_itself(n, expected):
+    """Errors of a quarter of the deviations: of few frames they may be luck."""
+    dataset = data.read(copper(n))
+    signs = (-1.0) ** np.arange(12 * n).reshape(-1, 3)
+    prediction = Prediction(
+        dataset.energies + 0.25, dataset.forces + 0.25 * signs, dataset.stresses, np.zeros(4 * n), dataset.offsets
+    )
+    found = calibrate(dataset, prediction, Uncertainty(np.ones(n), np.ones((4 * n, 3)), np.ones((n, 6))))
+    assert found.factors["energy"] == pytest.approx(expected)
+    assert found.factors["force"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [3, 30, 60])
+def test_factors_above_one_are_taken_from_any_number_of_frames(n):
+    dataset = data.read(copper(n))
+    signs = (-1.0) ** np.arange(12 * n).reshape(-1, 3)
+    prediction = Prediction(
+        dataset.energies, dataset.forces + 3.0 * signs, dataset.stresses, np.zeros(4 * n), dataset.offsets
+    )
+    found = calibrate(dataset, prediction, Uncertainty(np.ones(n), np.ones((4 * n, 3)), np.ones((n, 6))))
+    assert found.factors["force"] == pytest.approx(3.0)
+
+
 def test_a_perfect_crystal_has_a_scale_and_deviations():
     """An equation of state, whose forces are rounding errors."""
     volumes = np.linspace(0.94, 1.06, 13)

@@ -213,7 +213,7 @@ def test_evaluation_of_nothing():
 def test_further_frames_with_unknown_species():
     ff = small().fit(copper())
     before = ff.state_.n_rows
-    with pytest.raises(UnknownSpeciesError, match="ForceField knows the species Cu, but the frames also hold Au"):
+    with pytest.raises(UnknownSpeciesError, match="the force field knows the species Cu, but the frames also hold Au"):
         ff.partial_fit(alloy(2))
     assert ff.state_.n_rows == before
     ff.partial_fit(copper(2, seed=4))

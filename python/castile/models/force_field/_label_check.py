@@ -1,0 +1,146 @@
+"""Kinds of labels that contradict the others, such as forces of the other sign, and what is likely wrong with them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from castile._text import plain
+from castile.data import Dataset
+from castile.errors import InputError
+from castile.models.force_field._training import compositions
+from castile.models.force_field.error_table import Residuals, error_table, residuals
+
+if TYPE_CHECKING:
+    from castile.models.force_field.force_field import ForceField
+
+__all__ = ["explanation", "label_notes", "unexplained"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_POOR = 0.5  # R² of training labels, below which something is wrong with them rather than with the fit
+_GOOD = 0.9  # R² of the other kinds once the wrong one is left out, and its correlation with what they predict
+_CLOSE = 0.15  # relative deviation of a factor: what is predicted of a kind that was left out has its errors
+_NAMES = {"energy": "energies", "force": "forces", "stress": "stresses"}
+_IGNORED = 1e6  # factor of the noise of labels that are not to count
+
+# By kind: what labels are multiplied by if they are in another unit.
+_FACTORS = {
+    "energy": {"Hartree": 1 / 27.211386, "Rydberg": 1 / 13.605693, "kcal/mol": 1 / 0.0433641, "kJ/mol": 1 / 0.0103643},
+    "force": {
+        "Hartree/bohr": 1 / 51.422067,
+        "Rydberg/bohr": 1 / 25.711034,
+        "kcal/mol/Å": 1 / 0.0433641,
+        "kJ/mol/Å": 1 / 0.0103643,
+        "Hartree/Å": 1 / 27.211386,
+        "eV/bohr": 0.529177,
+    },
+    "stress": {"GPa": 160.21766, "kbar": 1602.1766, "Hartree/bohr³": 1 / 183.63152},
+}
+
+
+def label_notes(model: ForceField, dataset: Dataset, found: Sequence[Residuals]) -> list[str]:
+    """Say which kinds of training labels the fit does not explain, and which one is likely wrong, in what way.
+
+    A kind that contradicts the others spoils the predictions of all. So each is left out in turn, which costs one
+    solution from the sums over rows: if the others agree then, and predict what was left out but for a factor, that
+    factor tells the reason.
+
+    Parameters
+    ----------
+    model : ForceField
+        Fitted to the dataset, with its sums over rows.
+    dataset : Dataset
+    found : sequence of Residuals
+        Of the training data.
+
+    Returns
+    -------
+    list of str
+        Empty as a rule.
+    """
+    poor = [
+        (kind, r2) for kind, r2, rmse in unexplained(found) if model.state_.n_rows[kind] and rmse > model.noise_[kind]
+    ]
+    if not poor:
+        return []
+    names = " and ".join(f"{_NAMES[kind]} (R² = {r2:.2f})" for kind, r2 in poor)
+    note = f"the fit does not explain the training labels of {names}"
+    reasons = [_reason_without(model, dataset, one.kind) for one in found] if len(found) > 1 else []
+    # Of two kinds that contradict each other, either may be wrong.
+    remedy = ", or ".join(reason for reason in reasons if reason is not None) or (
+        "check their sign (forces are minus the derivative of the energy, stress is positive under tension), units "
+        "(eV, eV/Å, eV/Å³) and keys"
+    )
+    return [f"{note}; {remedy}"]
+
+
+def unexplained(found: Sequence[Residuals]) -> list[tuple[str, float, float]]:
+    """Return kinds whose R² is poor, with it and the root mean square error."""
+    rows = error_table(list(found), by_group=False).rows
+    return [(row["quantity"], row["r2"], row["rmse"]) for row in rows if row["r2"] < _POOR]
+
+
+def explanation(kind: str, predicted: FloatArray, labels: FloatArray) -> str | None:
+    """Return what is likely wrong with labels that are predicted from other kinds of labels.
+
+    Parameters
+    ----------
+    kind : {"energy", "force", "stress"}
+    predicted, labels : ndarray of shape (n,)
+
+    Returns
+    -------
+    str or None
+        None if they are no multiple of each other, or as they should be.
+    """
+    x, y = predicted - predicted.mean(), labels - labels.mean()
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    if scale == 0.0 or abs(x @ y) < _GOOD * scale:
+        return None
+    factor = float(np.sign(x @ y) * np.sqrt((y @ y) / (x @ x)))
+    names = _NAMES[kind]
+    if abs(factor - 1.0) < _CLOSE:
+        return None
+    sign = " with the other sign" if factor < 0.0 else ""
+    if abs(factor + 1.0) < _CLOSE:
+        return f"{names} likely have the other sign"
+    unit, expected = min(_FACTORS[kind].items(), key=lambda item: abs(np.log(abs(factor) / item[1])))
+    if abs(abs(factor) / expected - 1.0) < _CLOSE:
+        return f"{names} are likely in {unit}{sign}"
+    return f"{names} are {plain(factor, 3)} times what the other labels say: another unit, or another key?"
+
+
+def _reason_without(model: ForceField, dataset: Dataset, kind: str) -> str | None:
+    """Return what is wrong with a kind if the others agree without it."""
+    other = copy.copy(model)
+    other.noise_factor = 1.0
+    noise = {name: sigma * (_IGNORED if name == kind else 1.0) for name, sigma in model.foundation_.noise.items()}
+    other.foundation_ = replace(model.foundation_, noise=noise)
+    try:
+        other.solve()
+    except InputError:  # what is left does not determine the weights
+        return None
+    found = {one.kind: one for one in residuals(dataset, other.predict(dataset.frames))}
+    if kind not in found or any(r2 < _GOOD for name, r2 in _r2(found).items() if name != kind):
+        return None
+    one = found[kind]
+    predicted, labels = one.predicted, one.labels
+    if kind == "energy":  # forces and stresses tell nothing of what an atom of a species adds
+        counted = dataset.has_energy & ~dataset.isolated
+        fractions = (compositions(dataset, model.species_) / dataset.n_atoms[:, None])[counted]
+        predicted, labels = (_without_composition(values, fractions) for values in (predicted, labels))
+    return explanation(kind, predicted, labels)
+
+
+def _r2(found: dict[str, Residuals]) -> dict[str, float]:
+    return {row["quantity"]: row["r2"] for row in error_table(list(found.values()), by_group=False).rows}
+
+
+def _without_composition(values: FloatArray, fractions: FloatArray) -> FloatArray:
+    return np.asarray(values - fractions @ np.linalg.lstsq(fractions, values, rcond=None)[0])

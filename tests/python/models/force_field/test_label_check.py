@@ -1,0 +1,85 @@
+"""Labels of the wrong sign or unit, which reading cannot see."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from castile import ForceField, data, datasets
+from castile.models.force_field._label_check import explanation, label_notes, unexplained
+from castile.models.force_field.error_table import Residuals, residuals
+
+MISTAKES = {
+    "sign of forces": ({"forces": -1.0}, "forces likely have the other sign"),
+    "sign of stresses": ({"stresses": -1.0}, "stresses likely have the other sign"),
+    "sign of energies": ({"energies": -1.0}, "energies likely have the other sign"),
+    "kcal/mol/Å": ({"forces": 1.0 / 0.0433641}, "forces are likely in kcal/mol/Å"),
+    "Hartree/bohr": ({"forces": 1.0 / 51.4221}, "forces are likely in Hartree/bohr"),
+    "Hartree": ({"energies": 1.0 / 27.2114}, "energies are likely in Hartree"),
+    "kcal/mol": ({"energies": 1.0 / 0.0433641}, "energies are likely in kcal/mol"),
+    "kbar, as VASP prints": ({"stresses": -1602.0}, "stresses are likely in kbar with the other sign"),
+    "another factor": ({"stresses": 20.0}, "times what the other labels say"),
+}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return data.read(datasets.load()[::2])
+
+
+def notes(dataset, **options):
+    ff = ForceField(**{"n_sparse": 60, "zeta": 2.0, "calibration": 0.0, **options}).fit(dataset)
+    weights = ff.weights_.copy()
+    found = label_notes(ff, dataset, residuals(dataset, ff.predict(dataset.frames)))
+    np.testing.assert_array_equal(ff.weights_, weights)
+    return found
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_kind_of_the_wrong_sign_or_unit_is_named(dataset, mistake):
+    factors, reason = MISTAKES[mistake]
+    (note,) = notes(replace(dataset, **{name: factor * getattr(dataset, name) for name, factor in factors.items()}))
+    assert "does not explain the training labels of" in note
+    assert "R² =" in note
+    assert reason in note
+
+
+def test_of_two_kinds_either_may_be_wrong():
+    dataset = data.read([atoms for atoms in datasets.load() if atoms.info["group"] == "Si diamond"])
+    (note,) = notes(replace(dataset, forces=-dataset.forces, stresses=np.full_like(dataset.stresses, np.nan)))
+    assert note.endswith("energies likely have the other sign, or forces likely have the other sign")
+
+
+def test_labels_that_fit_are_not_mentioned(dataset):
+    assert notes(dataset) == []
+
+
+def test_labels_of_other_frames_are_no_multiple_of_anything(dataset):
+    order = np.random.default_rng(0).permutation(len(dataset))
+    (note,) = notes(replace(dataset, energies=dataset.energies[order]))
+    assert note.endswith("check their sign (forces are minus the derivative of the energy, stress is positive under "
+                         "tension), units (eV, eV/Å, eV/Å³) and keys")  # fmt: skip
+
+
+def test_a_kind_that_the_fit_was_told_to_ignore_is_not_mentioned(dataset):
+    wrong = replace(dataset, forces=-dataset.forces, force_weights=0.0 * dataset.force_weights)
+    assert notes(wrong) == []
+
+
+def test_errors_below_the_noise_are_no_contradiction():
+    """Forces of perfect crystals are rounding errors, which nothing explains."""
+    from tiny_force_fields import copper
+
+    frames = data.read(copper(12))
+    assert notes(replace(frames, forces=1e-9 * np.random.default_rng(0).normal(size=frames.forces.shape))) != []
+    tiny = [Residuals("force", np.zeros(9), 1e-9 * np.arange(9.0), np.array(["a"] * 9))]
+    ff = ForceField(n_sparse=20, zeta=2.0, calibration=0.0).fit(frames)
+    assert unexplained(tiny)[0][0] == "force"
+    assert label_notes(ff, frames, tiny) == []
+
+
+def test_what_is_not_correlated_or_as_it_should_be_has_no_explanation():
+    x = np.random.default_rng(0).normal(size=(2, 400))
+    assert explanation("force", x[0], x[1]) is None
+    assert explanation("force", x[0], 1.05 * x[0]) is None
+    assert explanation("force", x[0], np.zeros(400)) is None
