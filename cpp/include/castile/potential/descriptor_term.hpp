@@ -19,13 +19,13 @@ struct FeatureKernel {
 struct SparsePoints {
   std::int64_t n_points = 0;
   const double* rows = nullptr;  ///< (n_points, n_features), normalised if the kernel asks for it
+  const double* weights = nullptr;  ///< (n_points), eV
+  const double* members = nullptr;  ///< (n_members, n_points): how the weights of a committee's members differ; or null
+  int n_members = 0;
   /// (n_components, n_features): if there is one, what points are compared with is not a row of features, normalised or
   /// not, but its components along the rows of this matrix, and `rows` is (n_points, n_components). Null: all features.
   const double* projection = nullptr;
   std::int64_t n_components = 0;
-  const double* weights = nullptr;  ///< (n_points), eV
-  const double* members = nullptr;  ///< (n_members, n_points): how the weights of a committee's members differ; or null
-  int n_members = 0;
 };
 
 class RowModel;

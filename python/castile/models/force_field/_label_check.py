@@ -23,9 +23,10 @@ __all__ = ["explanation", "label_notes", "unexplained"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_POOR = 0.5  # R² of training labels, below which something is wrong with them rather than with the fit
+_POOR = 0.5  # R² of training labels, below which something may be wrong with them
 _GOOD = 0.9  # R² of the other kinds once the wrong one is left out, and its correlation with what they predict
 _CLOSE = 0.15  # relative deviation of a factor: what is predicted of a kind that was left out has its errors
+_FAR = 5.0  # factor that is worth a word, though it is no unit's
 _NAMES = {"energy": "energies", "force": "forces", "stress": "stresses"}
 _IGNORED = 1e6  # factor of the noise of labels that are not to count
 
@@ -45,7 +46,7 @@ _FACTORS = {
 
 
 def label_notes(model: ForceField, dataset: Dataset, found: Sequence[Residuals]) -> list[str]:
-    """Say which kinds of training labels the fit does not explain, and which one is likely wrong, in what way.
+    """Say which kinds of training labels the fit does not explain because one of them is wrong, and in what way.
 
     A kind that contradicts the others spoils the predictions of all. So each is left out in turn, which costs one
     solution from the sums over rows: if the others agree then, and predict what was left out but for a factor, that
@@ -62,22 +63,23 @@ def label_notes(model: ForceField, dataset: Dataset, found: Sequence[Residuals])
     Returns
     -------
     list of str
-        Empty as a rule.
+        Empty as a rule: also where labels are explained poorly, but nothing is found to be wrong with them.
     """
     poor = [
         (kind, r2) for kind, r2, rmse in unexplained(found) if model.state_.n_rows[kind] and rmse > model.noise_[kind]
     ]
     if not poor:
         return []
-    names = " and ".join(f"{_NAMES[kind]} (R² = {r2:.2f})" for kind, r2 in poor)
-    note = f"the fit does not explain the training labels of {names}"
     reasons = [_reason_without(model, dataset, one.kind) for one in found] if len(found) > 1 else []
     # Of two kinds that contradict each other, either may be wrong.
-    remedy = ", or ".join(reason for reason in reasons if reason is not None) or (
-        "check their sign (forces are minus the derivative of the energy, stress is positive under tension), units "
-        "(eV, eV/Å, eV/Å³) and keys"
-    )
-    return [f"{note}; {remedy}"]
+    remedy = ", or ".join(reason for reason in reasons if reason is not None)
+    return [f"{poor_fit(poor)}; {remedy}"] if remedy else []
+
+
+def poor_fit(poor: Sequence[tuple[str, float]]) -> str:
+    """Return the beginning of a note about kinds of labels with their R²."""
+    names = " and ".join(f"{_NAMES[kind]} (R² = {r2:.2f})" for kind, r2 in poor)
+    return f"the fit does not explain the training labels of {names}"
 
 
 def unexplained(found: Sequence[Residuals]) -> list[tuple[str, float, float]]:
@@ -113,6 +115,8 @@ def explanation(kind: str, predicted: FloatArray, labels: FloatArray) -> str | N
     unit, expected = min(_FACTORS[kind].items(), key=lambda item: abs(np.log(abs(factor) / item[1])))
     if abs(abs(factor) / expected - 1.0) < _CLOSE:
         return f"{names} are likely in {unit}{sign}"
+    if factor > 0.0 and abs(np.log(factor)) < np.log(_FAR):  # as a poor fit gives
+        return None
     return f"{names} are {plain(factor, 3)} times what the other labels say: another unit, or another key?"
 
 

@@ -32,6 +32,7 @@ from castile.models.force_field._model_checks import (
 )
 from castile.models.force_field._model_file import read_model, write_model
 from castile.models.force_field._noise import KINDS
+from castile.models.force_field._parameters import check_parameters
 from castile.models.force_field._repulsion import RepulsionRadii
 from castile.models.force_field._solution import Solution
 from castile.models.force_field._training import Foundation
@@ -139,7 +140,7 @@ def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> Non
     foundation = model.foundation_
     for name in _PARAMETERS:
         setattr(model, name, metadata["parameters"][name])
-    model._check_parameters()
+    check_parameters(model)
     model.terms = tuple(term.specification() for term in foundation.terms)
     model.species_ = foundation.species
     model.noise_ = checked_noise(metadata["fitted_noise"], KINDS)

@@ -54,7 +54,9 @@ def reference_labels(calculator: Any, frames: list[Atoms]) -> ReferenceLabels:
 
 
 def subtract_reference(calculator: Any, dataset: Dataset) -> Dataset:
-    """Return what is left of the labels; stresses that the calculator does not have are taken out."""
+    """Return what a calculator, or None, leaves of the labels; stresses that it does not have are taken out."""
+    if calculator is None:
+        return dataset
     labels = reference_labels(calculator, dataset.frames)
     return replace(
         dataset,

@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from castile import _core
 from castile.data import Dataset
 from castile.models.force_field._evaluation import evaluate
-from castile.models.force_field._reference import subtract_reference
 from castile.models.force_field._training import Foundation, compositions
 from castile.structures import as_structure_arrays, trained_species_table
 
 __all__ = ["learned_part"]
 
 
-def learned_part(dataset: Dataset, foundation: Foundation, reference: Any) -> Dataset:
-    """Return the data without reference energies, the reference calculator and the repulsion.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    foundation : Foundation
-    reference : ASE calculator or None
-    """
+def learned_part(dataset: Dataset, foundation: Foundation) -> Dataset:
+    """Return the data, which a reference calculator was taken off already, without baseline and repulsion."""
     table = trained_species_table(foundation.species, dataset.numbers)
     counts = compositions(dataset, foundation.species)
     rest = replace(dataset, energies=foundation.baseline.subtract(counts, dataset.energies))
-    if reference is not None:
-        rest = subtract_reference(reference, rest)
     if foundation.repulsion is None:
         return rest
     structures = as_structure_arrays(dataset.frames)

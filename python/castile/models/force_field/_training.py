@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,6 @@ from castile.models.force_field._baseline import Baseline
 from castile.models.force_field._fitted_terms import FittedTerm, fit_term
 from castile.models.force_field._lengths import Lengths, lengths_of, shortest_distances
 from castile.models.force_field._noise import KINDS
-from castile.models.force_field._reference import subtract_reference
 from castile.models.force_field._repulsion import RepulsionRadii, radii_below
 from castile.models.force_field._whitening import Whitening
 from castile.models.force_field.terms import Term
@@ -118,9 +116,8 @@ def survey(
     species: Sequence[str] | None,
     noise: Mapping[str, float] | None,
     baseline: Mapping[str, float] | None,
-    reference: Any = None,
 ) -> Survey:
-    """Look at the labels, without what a reference calculator says about them.
+    """Look at the labels, which a reference calculator was taken off already.
 
     Raises
     ------
@@ -133,8 +130,6 @@ def survey(
     known = dataset.species if species is None else checked_species(species)
     species_table(known, np.unique(dataset.numbers), "ForceField")
     _require_bound(bound_frames(dataset), known)
-    if reference is not None:
-        dataset = subtract_reference(reference, dataset)
     counts = compositions(dataset, known)
     references = Baseline.fit(counts, dataset.energies, dataset.isolated, known, baseline)
     left = references.subtract(counts, dataset.energies)

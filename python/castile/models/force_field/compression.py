@@ -1,4 +1,4 @@
-"""Fewer features for speed: smaller descriptors and projections of a fitted force field, and what they cost in errors."""
+"""Fewer features for speed: smaller descriptors of a force field, projections, and what each costs in errors."""
 
 from __future__ import annotations
 

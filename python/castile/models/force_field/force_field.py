@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,13 +24,15 @@ from castile.models.force_field._assembly import Columns, require_rows, row_chun
 from castile.models.force_field._calibration import Calibration, calibrate, held_out
 from castile.models.force_field._checkpointing import Checkpoint
 from castile.models.force_field._evaluation import evaluate
-from castile.models.force_field._evidence import NOISE_FACTORS, log_evidence, most_probable
+from castile.models.force_field._evidence import log_evidence, most_probable
+from castile.models.force_field._label_check import label_notes
 from castile.models.force_field._memory_plan import MemoryPlan, plan_memory
 from castile.models.force_field._noise import KINDS
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
+from castile.models.force_field._parameters import check_parameters, checked_share, noise_factors, repels, terms_of
 from castile.models.force_field._persistence import fingerprint, load, save
 from castile.models.force_field._posterior import Posterior
-from castile.models.force_field._reference import check_reference, reference_labels
+from castile.models.force_field._reference import reference_labels, subtract_reference
 from castile.models.force_field._targets import learned_part
 from castile.models.force_field._training import (
     Foundation,
@@ -39,10 +44,10 @@ from castile.models.force_field.compression import compress
 from castile.models.force_field.error_table import ErrorTable, error_table, residuals
 from castile.models.force_field.learning import LearningCurve, learning_curve
 from castile.models.force_field.prediction import Prediction, Uncertainty
-from castile.models.force_field.terms import PairTerm, SoapTerm, Term
+from castile.models.force_field.terms import Term
 from castile.models.force_field.tuning import tune
 from castile.progress import track
-from castile.structures import as_frames, as_structure_arrays, species_table
+from castile.structures import as_frames, as_structure_arrays, trained_species_table
 
 if TYPE_CHECKING:
     from castile.calculator import Calculator
@@ -231,11 +236,11 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         MemoryLimitError
             If ``max_memory`` does not hold the sums over rows and some rows.
         """
-        dataset = self._read(frames)
-        self.prepare(dataset, progress=progress)
+        dataset = self._learnable(frames)
+        self._prepare(dataset)
         # Frames are numbered here as they were given.
         require_rows(self._columns(), dataset, self.foundation_.noise, self._plan(self.foundation_))
-        out = held_out(dataset, self._checked_share(), int(self.seed))
+        out = held_out(dataset, checked_share(self), int(self.seed))
         # The rows of held-out frames come last, so that a model without them is had on the way.
         dataset = dataset.subset(np.concatenate([np.flatnonzero(~out), np.flatnonzero(out)]))
         n_rest = int(np.count_nonzero(~out))
@@ -245,43 +250,49 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         keeper.keep_all(self.state_, n_rest)
         held: ErrorTable | None = None
         if out.any():
-            self.solve(rest, progress=progress)
-            prediction = self.predict(others.frames, progress=progress)
+            self._solve(rest, progress)
+            prediction = self._predict(others.frames, progress=progress)
             stds = self._posterior().uncertainty(others.frames, progress)
             self.calibration_ = calibrate(others, prediction, stds)
             held = error_table(residuals(others, prediction), by_group=False)
             self._accumulate(others, Checkpoint(None, ""), progress)
-        self.solve(dataset, progress=progress)
-        trained = error_table(residuals(dataset, self.predict(dataset.frames, progress=progress)), by_group=False)
-        self.training_["errors"] = {"training": trained.rows, "held out": [] if held is None else held.rows}
+        self._solve(dataset, progress)
+        found = residuals(dataset, self._predict(dataset.frames, progress=progress))
+        trained = error_table(found, by_group=False)
+        self.training_["errors"] = {
+            "training": _storable(trained.rows),
+            "held out": [] if held is None else _storable(held.rows),
+        }
         keeper.remove()
+        for note in label_notes(self, dataset, found):
+            warnings.warn(note, stacklevel=2)
         return self
 
     def partial_fit(self, frames: Any, y: Any = None, *, progress: bool = False) -> ForceField:
         """Add frames to those of earlier calls, and solve anew; the first call also chooses the sparse points."""
-        dataset = self._read(frames)
+        dataset = self._learnable(frames)
         if not hasattr(self, "state_"):
             if hasattr(self, "potential_"):
                 raise InputError(
                     "this ForceField is from a file, which holds no sums over rows to add to; fit all frames anew, or "
                     "pickle force fields that are to take in more"
                 )
-            self.prepare(dataset, progress=progress)
-        self.accumulate(dataset, progress=progress)
-        return self.solve(progress=progress)
+            self._prepare(dataset)
+        self._accumulate(dataset, Checkpoint(None, ""), progress)
+        return self._solve(None, progress)
 
-    def prepare(self, frames: Any, *, progress: bool = False) -> ForceField:
+    def prepare(self, frames: Any) -> ForceField:
         """Choose sparse points, references and scales, without looking at what they give: the first step of a fit."""
-        dataset = self._read(frames)
-        if self.reference is not None:
-            check_reference(self.reference)
-        self._check_parameters()
-        found = survey(dataset, self.species, self.noise, self.baseline, self.reference)
+        return self._prepare(self._learnable(frames))
+
+    def _prepare(self, dataset: Dataset) -> ForceField:
+        check_parameters(self)
+        found = survey(dataset, self.species, self.noise, self.baseline)
         foundation = lay_foundation(
             dataset,
-            self._terms(),
+            terms_of(self),
             found,
-            repulsion=self.reference is None if self.repulsion is None else self.repulsion,
+            repulsion=repels(self),
             seed=int(self.seed),
             max_memory=int(self.max_memory),
         )
@@ -300,7 +311,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     ) -> ForceField:
         """Add the rows of frames to the sums: the second step of a fit, in pieces or by several workers."""
         self._require_prepared()
-        dataset = self._read(frames)
+        dataset = self._learnable(frames)
         keeper = self._checkpoint(checkpoint, dataset)
         self._accumulate(dataset, keeper, progress)
         keeper.remove()
@@ -329,22 +340,25 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         progress : bool
         """
         self._require_prepared()
+        return self._solve(None if frames is None else self._learnable(frames), progress)
+
+    def _solve(self, dataset: Dataset | None, progress: bool) -> ForceField:
         if sum(self.state_.n_rows.values()) == 0:
             raise InputError("there are no rows yet; call accumulate with labeled frames first")
         foundation = self.foundation_
         given = None if self.prior is None else float(self.prior)
-        prior, factor = most_probable(self.state_, foundation.noise, foundation.scale, given, self._noise_factors())
+        prior, factor = most_probable(self.state_, foundation.noise, foundation.scale, given, noise_factors(self))
         fitted_noise = {kind: factor * sigma for kind, sigma in foundation.noise.items()}
         # A prior wider than one is as good as noise that is narrower by as much; the mean is that of the weights.
         noise = {kind: sigma / prior for kind, sigma in fitted_noise.items()}
         try:
             solution = self.state_.solve(noise)
         except IllConditionedError as error:
-            if frames is None:
+            if dataset is None:
                 raise InputError(
                     f"{error}; call solve(frames) with all frames that were added, which factorizes their rows"
                 ) from error
-            solution = self._solve_by_rows(self._read(frames), noise, progress)
+            solution = self._solve_by_rows(dataset, noise, progress)
         # All together: a solution that fails leaves the earlier model as it was.
         self.prior_, self.noise_, self.solution_ = prior, fitted_noise, solution
         self.weights_ = self.foundation_.whitening.coefficients(self.solution_.mean)
@@ -395,27 +409,38 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         UnknownSpeciesError
             If the training data had no such species.
         """
-        self._require_fitted()
-        atoms_list = as_frames(frames)
+        atoms_list = self._known_frames(frames)
+        found = self._predict(atoms_list, committee=committee, seed=seed, progress=progress)
+        if uncertainty:
+            found = replace(found, uncertainty=self._posterior().uncertainty(atoms_list, progress))
+        if self.reference is None:
+            return found
+        labels = reference_labels(self.reference, atoms_list)
+        return replace(
+            found,
+            energy=found.energy + labels.energy,
+            forces=found.forces + labels.forces,
+            stress=found.stress + labels.stress,
+            committee=None if found.committee is None else found.committee + labels.energy,
+        )
+
+    def _predict(
+        self, atoms_list: list[Atoms], *, committee: int = 0, seed: int = 0, progress: bool = False
+    ) -> Prediction:
+        """Predict without the reference calculator."""
         structures = as_structure_arrays(atoms_list)
-        table = species_table(self.species_, structures.numbers, "ForceField")
+        table = trained_species_table(self.species_, structures.numbers)
         potential = self.potential_
         if committee:
             potential = self._committee_potential(committee, seed)
         found = evaluate(potential, structures, table, self.baseline_energies_, progress)
-        energy, forces, stress, members = found.energy, found.forces, found.stress, found.committee
-        if self.reference is not None:
-            labels = reference_labels(self.reference, atoms_list)
-            energy, forces, stress = energy + labels.energy, forces + labels.forces, stress + labels.stress
-            members = members + labels.energy
         return Prediction(
-            energy,
-            forces,
-            stress,
+            found.energy,
+            found.forces,
+            found.stress,
             found.energies,
             structures.atom_offsets,
-            self._posterior().uncertainty(atoms_list, progress) if uncertainty else None,
-            members if committee else None,
+            committee=found.committee if committee else None,
         )
 
     def uncertainty(self, frames: Any, *, progress: bool = False) -> Uncertainty:
@@ -480,7 +505,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         Sparse points and lengths are those of all training frames; only labels are taken in bit by bit, so that the
         whole curve costs one fit.
         """
-        return learning_curve(self, self._read(train), self._read(test), sizes, progress)
+        own, dataset = self._without_reference(train)
+        return learning_curve(own, dataset, self._learnable(test), sizes, progress)
 
     def tune(self, frames: Any, *, budget: float = 600.0, progress: bool = False) -> ForceField:
         """Set ``terms``, and the noise of energies, to what predicts held-out frames best; does not fit.
@@ -498,7 +524,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         self
             With the attribute ``tuning_``, a table of the trials.
         """
-        self.tuning_, parameters = tune(self, self._read(frames), budget, progress)
+        self.tuning_, parameters = tune(*self._without_reference(frames), budget, progress)
         return self.set_params(**parameters)  # type: ignore[no-any-return]
 
     def compress(self, frames: Any, *, tolerance: float = 0.05, progress: bool = False) -> ForceField:
@@ -522,10 +548,11 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             Another one, with the attribute ``compression_``, a table of what each candidate costs and gives.
         """
         self._require_fitted()
-        dataset = self._read(frames)
-        table = compress(self, dataset, tolerance, progress)
-        faster = clone(self).set_params(terms=table.chosen.terms, descriptor=None, zeta=None, n_sparse=None)
+        own, dataset = self._without_reference(frames)
+        table = compress(own, dataset, tolerance, progress)
+        faster = clone(own).set_params(terms=table.chosen.terms, descriptor=None, zeta=None, n_sparse=None)
         faster.fit(dataset, progress=progress)
+        faster.set_params(reference=self.reference, repulsion=self.repulsion)
         faster.compression_ = table
         return faster  # type: ignore[no-any-return]
 
@@ -578,53 +605,21 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """Reference energy of each species in eV."""
         return np.asarray(self.foundation_.baseline.energies)
 
-    def _terms(self) -> tuple[Term, ...]:
-        given = {
-            name: value for name in ("descriptor", "zeta", "n_sparse") if (value := getattr(self, name)) is not None
-        }
-        if self.terms is None:
-            return (SoapTerm(**given), PairTerm(cutoff=given["descriptor"].cutoff if "descriptor" in given else None))
-        if given:
-            raise InputError(f"give either terms or {', '.join(given)}, which are those of the default SOAP term")
-        if not isinstance(self.terms, (list, tuple)):
-            raise InputTypeError(
-                f"terms must be a list or tuple of SoapTerm and PairTerm, got {type(self.terms).__name__}"
-            )
-        terms = tuple(self.terms)
-        for term in terms:
-            if not isinstance(term, (SoapTerm, PairTerm)):
-                raise InputTypeError(f"terms must be SoapTerm or PairTerm, got {type(term).__name__}")
-        if not terms:
-            raise InputError("terms is empty; leave it out for the default ones")
-        return terms
-
-    def _check_parameters(self) -> None:
-        """Raise unless those that concern no data can be used."""
-        if self.prior is not None and _checks.real("prior", self.prior, " in eV") <= 0.0:
-            raise InputError(f"prior must be above 0, in eV, got {self.prior!r}")
-        if self.repulsion is not None:
-            _checks.flag("repulsion", self.repulsion)
-        _checks.integer("seed", self.seed, 0)
-        _checks.integer("max_memory", self.max_memory, 1, 1 << 60)
-        self._checked_share()
-        factor = self.noise_factor
-        if factor is not None and factor != "evidence" and _checks.real("noise_factor", factor) <= 0.0:
-            raise InputError(f"noise_factor must be above 0, or 'evidence', got {factor!r}")
-
-    def _checked_share(self) -> float:
-        share = _checks.real("calibration", self.calibration)
-        if not 0.0 <= share < 1.0:
-            raise InputError(f"calibration must be a share of the frames, 0 up to below 1, got {self.calibration!r}")
-        return share
-
     def _read(self, frames: Any) -> Dataset:
         return frames if isinstance(frames, Dataset) else data.read(frames)
 
-    def _noise_factors(self) -> tuple[float, ...]:
-        """Return the factors of the noise that the evidence may choose from."""
-        if self.noise_factor == "evidence" or (self.noise_factor is None and self.noise is None):
-            return NOISE_FACTORS
-        return (1.0,) if self.noise_factor is None else (float(self.noise_factor),)
+    def _learnable(self, frames: Any) -> Dataset:
+        """Return labeled frames without what the reference calculator says about them."""
+        return subtract_reference(self.reference, self._read(frames))
+
+    def _without_reference(self, frames: Any) -> tuple[ForceField, Dataset]:
+        """Return this force field and data as if there were no reference calculator, which is asked just once."""
+        dataset = self._learnable(frames)
+        if self.reference is None:
+            return self, dataset
+        own = copy.copy(self)
+        own.repulsion, own.reference = repels(self), None
+        return own, dataset
 
     def _plan(self, foundation: Foundation) -> MemoryPlan:
         """Return the memory that rows may take."""
@@ -644,7 +639,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """Add rows to the sums, all or, if that is broken off, none."""
         state = keeper.resume(NormalEquations(self.state_.n_columns))
         done = int(state.notes.pop("frames_of_this", 0))
-        rest = learned_part(dataset.subset(slice(done, None)), self.foundation_, self.reference)
+        rest = learned_part(dataset.subset(slice(done, None)), self.foundation_)
         for n_frames, rows in self._tracked(self._chunks(rest), len(rest), progress):
             for part in rows:
                 state.add(part.kind, part.rows, part.targets)
@@ -668,8 +663,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         self.state_.notes.update(frames=frames, fingerprints=fingerprints)
 
     def _digest(self, dataset: Dataset) -> str:
-        """Return what tells rows of this force field from those of others; a reference shows in the first targets."""
-        first = learned_part(dataset.subset(slice(0, 1)), self.foundation_, self.reference)
+        """Return what tells rows of this force field from those of others."""
+        first = learned_part(dataset.subset(slice(0, 1)), self.foundation_)
         return f"{self.foundation_.digest()}/{fingerprint(first)}"
 
     def _chunks(self, dataset: Dataset) -> Iterator[tuple[int, Any]]:
@@ -677,7 +672,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
 
     def _solve_by_rows(self, dataset: Dataset, noise: dict[str, float], progress: bool) -> Solution:
         state = TriangularState(self.foundation_.whitening.n_whitened, noise)
-        rest = learned_part(dataset, self.foundation_, self.reference)
+        rest = learned_part(dataset, self.foundation_)
         for _, rows in self._tracked(self._chunks(rest), len(rest), progress):
             for part in rows:
                 state.add(part.kind, part.rows, part.targets)
@@ -704,7 +699,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         """Return frames of species that are known."""
         self._require_fitted()
         atoms_list = as_frames(frames)
-        species_table(self.species_, as_structure_arrays(atoms_list).numbers, "ForceField")
+        trained_species_table(self.species_, as_structure_arrays(atoms_list).numbers)
         return atoms_list
 
     @staticmethod
@@ -718,3 +713,12 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     def _require_fitted(self) -> None:
         if not hasattr(self, "potential_"):
             raise NotFittedError("this ForceField is not fitted; call fit with labeled frames first")
+
+
+def _storable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of a table of errors with None for what is no number: R² of labels that are all the same."""
+
+    def stored(value: Any) -> Any:
+        return None if isinstance(value, float) and np.isnan(value) else value
+
+    return [{name: stored(value) for name, value in row.items()} for row in rows]

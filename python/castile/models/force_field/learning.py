@@ -65,7 +65,7 @@ def learning_curve(
     shuffled = train.subset(order)
     steps = _checked_sizes(sizes, len(train), int(train.isolated.sum()))
     # Lengths, references and sparse points are those of all frames; labels are taken in one after the other.
-    grown = clone(model).prepare(shuffled, progress=progress)
+    grown = clone(model).prepare(shuffled)
     points, done = [], 0
     for size in steps:
         grown.accumulate(shuffled.subset(slice(done, size)), progress=progress)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from castile import _checks, data
 from castile.data import Dataset
 from castile.errors import CastileError, InputError
+from castile.models.force_field._parameters import terms_of
 from castile.models.force_field._training import survey
 from castile.models.force_field._units import SHOWN
 from castile.models.force_field.error_table import residuals
@@ -144,7 +145,7 @@ def tune(model: ForceField, dataset: Dataset, budget: float, progress: bool) -> 
     tuned = getattr(model, "tuning_", None)
     if (model.terms is not None and tuned is None) or model.descriptor is not None:
         raise InputError("tune chooses the terms; leave out terms= and descriptor=")
-    model._terms()  # which checks zeta and n_sparse
+    terms_of(model)  # which checks zeta and n_sparse
     _checks.integer("seed", model.seed, 0)
     search = _Search(model, dataset, seconds, progress)
     return search.run()
@@ -154,7 +155,7 @@ class _Search:
     def __init__(self, model: ForceField, dataset: Dataset, budget: float, progress: bool) -> None:
         self.model, self.dataset, self.budget, self.progress = model, dataset, budget, progress
         self.end = time.monotonic() + budget
-        self.survey = survey(dataset, model.species, model.noise, model.baseline, model.reference)
+        self.survey = survey(dataset, model.species, model.noise, model.baseline)
         self.tuning = Tuning()
         start = Settings() if model.zeta is None else Settings(zeta=float(model.zeta))
         self.settings = start

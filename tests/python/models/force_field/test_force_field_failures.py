@@ -119,14 +119,14 @@ def test_what_is_merged_into_nothing_stays_as_it_is():
 
 
 def test_a_checkpoint_stays_until_the_fit_is_done(tmp_path, monkeypatch):
-    kept, right = tmp_path / "sums", ForceField.solve
+    kept, right = tmp_path / "sums", ForceField._solve
     there = []
 
     def solve(self, *arguments, **options):
         there.append(kept.exists())
         return right(self, *arguments, **options)
 
-    monkeypatch.setattr(ForceField, "solve", solve)
+    monkeypatch.setattr(ForceField, "_solve", solve)
     small(calibration=0.2).fit(alloy(20), checkpoint=kept)
     assert there == [True, True]
     assert not kept.exists()

@@ -271,3 +271,25 @@ def test_terms_are_side_by_side_in_one_solution():
     soap, pairs = ff.foundation_.terms
     assert len(ff.weights_) == soap.n_columns + pairs.n_columns == ff.training_["columns"]
     assert soap.specification() == small_terms()[0] or soap.specification().zeta == 3.0
+
+
+class CountingLennardJones(LennardJones):
+    """Counts what it is asked for."""
+
+    asked = 0
+
+    def calculate(self, *args, **kwargs):
+        type(self).asked += 1
+        super().calculate(*args, **kwargs)
+
+
+def test_a_reference_is_asked_once_for_each_frame_of_a_fit():
+    frames, _ = argon(12)
+    reference = CountingLennardJones(sigma=3.3, epsilon=0.08, rc=8.0)
+    CountingLennardJones.asked = 0
+    ff = small(reference=reference, calibration=0.25).fit(frames)
+    assert CountingLennardJones.asked == len(frames)
+    ff.compress(frames, tolerance=1.0)
+    assert CountingLennardJones.asked == 2 * len(frames)
+    ff.learning_curve(frames[:9], frames[9:])
+    assert CountingLennardJones.asked == 3 * len(frames)
