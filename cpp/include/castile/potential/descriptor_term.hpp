@@ -18,7 +18,7 @@ struct FeatureKernel {
 /// The sparse points that centers of one species are compared with; a view.
 struct SparsePoints {
   std::int64_t n_points = 0;
-  const double* rows = nullptr;  ///< (n_points, n_features), normalised if the kernel asks for it
+  const double* rows = nullptr;     ///< (n_points, n_features), normalised if the kernel asks for it
   const double* weights = nullptr;  ///< (n_points), eV
   const double* members = nullptr;  ///< (n_members, n_points): how the weights of a committee's members differ; or null
   int n_members = 0;

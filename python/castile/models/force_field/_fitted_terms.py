@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from castile import _checks, _core
 from castile._blas_threads import one_thread
+from castile.descriptors._learning import leading_mixtures
 from castile.errors import InputError
 from castile.io import describe_descriptor, restore_descriptor
 from castile.kernels._blocks import DotProduct, kernel_of_rows
@@ -26,6 +26,7 @@ __all__ = ["FittedPairTerm", "FittedSoapTerm", "FittedTerm", "fit_term", "restor
 FloatArray = npt.NDArray[np.float64]
 Block = TriangularBlock | EigenBlock | DiagonalBlock
 
+_METHODS = {"pca": "svd", "cur": "cur"}
 _MOST_CANDIDATES = 20_000  # rows of each species that sparse points are chosen from
 _COPIES = 6  # of them, and of what chooses among them, that there are at once
 _ATOMS_AT_ONCE = 4_096
@@ -242,11 +243,8 @@ def fit_term(
 def _projection(rows: FloatArray, n: int, reduction: str) -> FloatArray:
     """Return orthonormal rows that keep most of others: principal components about zero, or features."""
     with one_thread():  # several threads change bits
-        if reduction == "cur":
-            chosen = select(rows, n, method="cur", what="features")
-            return np.eye(rows.shape[1])[np.sort(chosen)]
-        _, vectors = scipy.linalg.eigh(rows.T @ rows)
-    return np.ascontiguousarray(vectors[:, : -n - 1 : -1].T)
+        mixtures, _ = leading_mixtures(rows.T @ rows, n, _METHODS[reduction])
+    return np.ascontiguousarray(mixtures)
 
 
 def _product(left: FloatArray, right: FloatArray) -> FloatArray:
