@@ -44,8 +44,8 @@ def soap(**options):
 
 
 def long_work():
-    """Frames and a descriptor whose transform takes some seconds on one thread."""
-    return soap(cutoff=9.0, n_max=12, l_max=12, average="inner"), [crystal(10)]
+    """A frame and a descriptor whose transform takes about a second on one thread of a fast machine."""
+    return soap(cutoff=9.0, n_max=12, l_max=12, average="inner"), [crystal(20)]
 
 
 # ---------------------------------------------------------------- numbers of threads
@@ -200,11 +200,11 @@ def test_ctrl_c_stops_long_work_cleanly(method, n_threads):
         small = crystal(2)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background ignores it
         X = descriptor.transform(small)
-        frames = [crystal(11)] * 20
+        frames = [crystal(11)] * 100
         method = {method!r}
-        arguments = [np.ones((20, X.shape[1]))] if method == "vjp" else []
+        arguments = [np.ones((len(frames), X.shape[1]))] if method == "vjp" else []
         if method == "jacobian":
-            frames, descriptor = [crystal(6)] * 3, soap(cutoff=9.0, n_max=6, l_max=6, average="off")
+            frames, descriptor = [crystal(6)] * 6, soap(cutoff=9.0, n_max=6, l_max=6, average="off")
         with castile.threads({n_threads}):
             print("started", flush=True)
             start = time.monotonic()
