@@ -346,10 +346,15 @@ TEST_CASE("a point that is compared with components is one that is made up of th
 
 TEST_CASE("members of a committee differ by what potentials of their weights give, alone and in a batch") {
   constexpr int n_members = 5;
-  const Frames frames(all_atoms());
+  std::vector<Atoms> atoms = all_atoms();
+  for (unsigned seed = 20; seed < 50; ++seed) {  // more segments in a block than are summed together
+    atoms.push_back(castile::test::random_atoms(3, {4, 0, 0, 0, 4, 0, 0, 0, 4}, {true, true, true}, seed));
+  }
+  const Frames frames(atoms);
   const auto n_sums = static_cast<std::size_t>(n_members * frames.n_frames());
-  for (const double zeta : {1.0, 2.0, 3.0}) {
-    const Committee committee({zeta, true}, {60, 45}, n_members);
+  // Few and many points: quadratic models have forms of members, or do without.
+  for (const auto& [zeta, size] : {std::pair{1.0, 60}, {2.0, 400}, {2.0, 60}, {3.0, 60}}) {
+    const Committee committee({zeta, true}, {size, size - 15}, n_members);
     const Potential potential({committee.term(), make_repulsion()});
     Results results(frames.n_atoms(), frames.n_atoms(), frames.n_frames());
     std::vector<double> members(n_sums, 7.0);
@@ -357,6 +362,16 @@ TEST_CASE("members of a committee differ by what potentials of their weights giv
     view.members = members.data();
     potential.evaluate(frames.view(), view);
     CHECK(results == evaluated(potential, frames));
+    for (std::size_t f = 0; f < atoms.size(); ++f) {
+      const Threads threads(1 + static_cast<int>(f % 3));
+      const Frames one({atoms[f]});
+      Results of_one(one.n_atoms(), one.n_atoms(), 1);
+      std::vector<double> alone(static_cast<std::size_t>(n_members), 7.0);
+      PotentialResults view_of_one = of_one.view();
+      view_of_one.members = alone.data();
+      potential.evaluate(one.view(), view_of_one);
+      CHECK(std::equal(alone.begin(), alone.end(), members.begin() + static_cast<std::ptrdiff_t>(f) * n_members));
+    }
     for (int k = 0; k < n_members; ++k) {
       const auto expected = evaluated(Potential({committee.member(k)}), frames);
       for (std::int64_t frame = 0; frame < frames.n_frames(); ++frame) {

@@ -15,7 +15,7 @@ namespace castile {
 namespace {
 
 /// Centers of a block from which on it is full. Blocks hold whole segments; what is computed for one does not depend
-/// on the others. Large ones use the members of a committee, if they are wanted, for several segments at a time.
+/// on the others. Large ones use the members of a committee for several segments at a time.
 constexpr std::int64_t block_size = 64, block_size_of_members = 256;
 /// Blocks whose pairs' gradients are kept at a time, to bound the memory.
 constexpr std::int64_t round_blocks = 64;
@@ -119,8 +119,9 @@ void Potential::evaluate_all(Source source, const PotentialResults& results) con
   if (results.strains != nullptr) std::fill_n(results.strains, 9 * n_centers, 0.0);
   if (results.members != nullptr) std::fill_n(results.members, n_members_ * source.n_frames(), 0.0);
   const Summation<Source> summation(source, results);
-  const std::vector<std::int64_t> firsts =
-      cut_blocks(source, results.members != nullptr ? block_size_of_members : block_size);
+  // Few blocks would leave threads without work.
+  const bool share_members = results.members != nullptr && n_centers >= 16 * block_size_of_members;
+  const std::vector<std::int64_t> firsts = cut_blocks(source, share_members ? block_size_of_members : block_size);
   const auto all_blocks = static_cast<std::int64_t>(firsts.size()) - 1;
   std::vector<Block> blocks(static_cast<std::size_t>(std::min(round_blocks, all_blocks)));
   for (std::int64_t start = 0; start < all_blocks; start += round_blocks) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "descriptors/unit_rows.hpp"
@@ -113,12 +114,12 @@ class MemberForms {
   /// `form(k)` returns the form of member k, (n_features, n_features).
   template <typename Form>
   MemberForms(std::int64_t n_features, std::int64_t n_members, const Form& form) : size_(n_features) {
-    if (n_members == 0) return;
-    std::vector<AlignedVector<double>> forms;
-    for (std::int64_t k = 0; k < n_members; ++k) forms.push_back(form(k));
-    for (std::int64_t first = 0; first < size_; first += panel_rows) {
-      panels_.emplace_back();
-      for (const auto& A : forms) append_panel(first, A.data(), panels_.back());
+    for (std::int64_t first = 0; first < size_; first += panel_rows) panels_.emplace_back();
+    for (std::int64_t k = 0; k < n_members; ++k) {
+      const auto A = form(k);
+      for (std::size_t panel = 0; panel < panels_.size(); ++panel) {
+        append_panel(static_cast<std::int64_t>(panel) * panel_rows, A.data(), panels_[panel]);
+      }
     }
   }
 
@@ -193,13 +194,16 @@ class MemberForms {
 /// rowᵀ A row, A symmetric
 class QuadraticModel final : public RowModel {
  public:
-  QuadraticModel(std::int64_t n_features, const double* A, MemberForms members)
-      : form_(n_features, n_features, A), members_(std::move(members)) {}
+  /// Members have forms, or are evaluated by the points; or there are none.
+  QuadraticModel(std::int64_t n_features, const double* A, std::optional<MemberForms> forms,
+                 std::unique_ptr<const RowModel> points)
+      : form_(n_features, n_features, A), forms_(std::move(forms)), points_(std::move(points)) {}
 
   void evaluate(std::int64_t n, const double* rows, double* energies, double* gradients, const SegmentSums& members,
                 Workspace& w) const override {
     const std::int64_t size = form_.n_rows();
-    if (members.values != nullptr) members_.add(n, rows, members, w);
+    if (members.values != nullptr && forms_) forms_->add(n, rows, members, w);
+    if (members.values != nullptr && points_ != nullptr) points_->evaluate(n, rows, energies, nullptr, members, w);
     w.values.resize(static_cast<std::size_t>(n * size));
     double* products = gradients != nullptr ? gradients : w.values.data();
     form_.multiply(n, rows, products, w.gemm);
@@ -208,12 +212,25 @@ class QuadraticModel final : public RowModel {
     for (std::int64_t k = 0; k < n * size; ++k) gradients[k] *= 2.0;
   }
 
-  void finish(const SegmentSums& members, Workspace& w) const override { members_.finish(members, w); }
+  void finish(const SegmentSums& members, Workspace& w) const override {
+    if (forms_) forms_->finish(members, w);
+  }
 
  private:
   PackedRows form_;
-  MemberForms members_;
+  std::optional<MemberForms> forms_;
+  std::unique_ptr<const RowModel> points_;
 };
+
+/// Whether members of a quadratic model are cheaper by their forms than by the points, for few rows in a segment, and
+/// the forms are not too large.
+bool forms_pay(std::int64_t n_features, std::int64_t n_points, std::int64_t n_members) {
+  constexpr double rows_in_segment = 8.0, most_bytes = 128 << 20;
+  const auto size = static_cast<double>(n_features), points = static_cast<double>(n_points);
+  const auto members = static_cast<double>(n_members);
+  const double half = 0.5 * size * size;
+  return half + members * half / rows_in_segment < points * (size + members) && 8.0 * members * half < most_bytes;
+}
 
 class LinearModel final : public RowModel {
  public:
@@ -324,9 +341,16 @@ std::unique_ptr<RowModel> make_row_model(double zeta, std::int64_t n_features, c
     const auto form_of = [&](const double* weights) {
       return weighted_form(n_points, n_features, points.rows, weights);
     };
-    MemberForms members(n_features, points.n_members,
-                        [&](std::int64_t k) { return form_of(points.members + k * n_points); });
-    return std::make_unique<QuadraticModel>(n_features, form_of(points.weights).data(), std::move(members));
+    std::optional<MemberForms> forms;
+    std::unique_ptr<const RowModel> by_points;
+    if (points.n_members > 0 && forms_pay(n_features, n_points, points.n_members)) {
+      forms.emplace(n_features, points.n_members,
+                    [&](std::int64_t k) { return form_of(points.members + k * n_points); });
+    } else if (points.n_members > 0) {
+      by_points = std::make_unique<KernelModel>(zeta, n_features, points);
+    }
+    return std::make_unique<QuadraticModel>(n_features, form_of(points.weights).data(), std::move(forms),
+                                            std::move(by_points));
   }
   return std::make_unique<KernelModel>(zeta, n_features, points);
 }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from ase import Atoms
 
 from castile.data import Dataset
-from castile.structures import volumes
 
 __all__ = ["cutoff_note", "neighbors_per_atom"]
 
@@ -15,14 +15,21 @@ _MANY = 5 * _USUAL
 
 def neighbors_per_atom(dataset: Dataset, cutoff: float) -> float:
     """Return about how many neighbors atoms have within a cutoff in Å, from densities, without looking for them."""
-    n_atoms = dataset.n_atoms.astype(float)
-    others = np.maximum(n_atoms - 1.0, 0.0)
-    density = n_atoms / volumes(np.array([atoms.cell.array for atoms in dataset.frames]).reshape(-1, 3, 3))
-    within = 4.0 / 3.0 * np.pi * cutoff**3 * density
-    periodic = np.array([atoms.pbc.all() for atoms in dataset.frames], dtype=bool) & ~np.isnan(density)
-    # Without periodic images there are no more than the other atoms.
-    counts = np.where(periodic, within, np.fmin(others, within))
-    return float(np.sum(counts * n_atoms) / max(n_atoms.sum(), 1.0))
+    counts = np.array([_neighbors(atoms, cutoff) for atoms in dataset.frames])
+    return float(np.sum(counts * dataset.n_atoms) / max(int(dataset.n_atoms.sum()), 1))
+
+
+def _neighbors(atoms: Atoms, cutoff: float) -> float:
+    """Return how many atoms a sphere holds, or a disk or a rod where there are two periods or one."""
+    cell = atoms.cell.array
+    if atoms.pbc.all():
+        return len(atoms) * 4.0 / 3.0 * np.pi * cutoff**3 / atoms.cell.volume
+    periods = cell[atoms.pbc]
+    if len(periods) == 2:
+        return float(len(atoms) * np.pi * cutoff**2 / np.linalg.norm(np.cross(*periods)))
+    if len(periods) == 1:
+        return float(len(atoms) * 2.0 * cutoff / np.linalg.norm(periods[0]))
+    return max(len(atoms) - 1.0, 0.0)
 
 
 def cutoff_note(dataset: Dataset, cutoff: float) -> str | None:

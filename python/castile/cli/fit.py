@@ -20,7 +20,7 @@ from castile.data import Dataset
 from castile.errors import InputError
 from castile.io import check_output
 from castile.models.force_field import ErrorTable, ForceField, PairTerm, Prediction, SoapTerm
-from castile.models.force_field._label_check import poor_fit, unexplained
+from castile.models.force_field._label_check import poor_fit, poor_kinds
 from castile.models.force_field.error_table import error_table, residuals
 from castile.parallel import threads as limited_threads
 
@@ -312,8 +312,8 @@ def _show_results(
     report.section("Errors")
     report.show_errors(tables, {name: len(part) for name, part in parts.items()})
     report.show_judgment(tables["training"], tables.get("test"))
-    poor = [(kind, r2) for kind, r2, rmse in unexplained(compared["training"]) if rmse > model.noise_[kind]]
-    if poor:
+    poor = poor_kinds(model, compared["training"])
+    if poor and not model.notes_:  # which name what is wrong
         warn(f"{poor_fit(poor)}; if that is unexpected, check their sign, units (eV, eV/Å, eV/Å³) and keys")
     last = next(reversed(parts))
     if last == "test":

@@ -20,7 +20,8 @@ def test_compress_writes_the_force_field_that_the_library_chooses(tmp_path, fold
     found = run_json(*arguments, "--test", folder / "test.xyz", "--plots", tmp_path / "pictures")
     assert found["candidates"][0]["name"] == "as it is"
     chosen = next(one for one in found["candidates"] if one["chosen"])
-    assert chosen["microseconds_per_atom"] == min(one["microseconds_per_atom"] for one in found["candidates"])
+    fastest = min(one["microseconds_per_atom"] for one in found["candidates"])
+    assert chosen["microseconds_per_atom"] <= 1.08 * fastest
     written = castile.load(out)
     assert written.foundation_.terms[0].points[0].shape[1] == chosen["features"]
     assert written.training_["frames"] == 28

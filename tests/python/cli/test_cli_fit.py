@@ -6,6 +6,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import graphene
 
 import castile
 from castile import data
@@ -127,6 +128,11 @@ def test_numbers_of_neighbors_are_about_right(silicon):
     cluster = Atoms("Si3", [[0.0, 0.0, 0.0], [2.4, 0.0, 0.0], [0.0, 2.4, 0.0]])
     cluster.info["energy"] = -3.0
     assert neighbors_per_atom(data.read([cluster]), 40.0) == 2.0
+    sheet = graphene(vacuum=8.0)
+    sheet.pbc = [True, True, False]
+    sheet.info["energy"] = -3.0
+    counted = len(castile.neighbor_list("i", sheet, 12.0)) / 2
+    assert neighbors_per_atom(data.read([sheet]), 12.0) == pytest.approx(counted, rel=0.1)
 
 
 def test_what_a_fit_prints_has_no_powers_of_ten_but_for_the_condition(tmp_path, folder, run):

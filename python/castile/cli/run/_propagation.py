@@ -45,4 +45,6 @@ def propagated(
             return None
         for name in up:
             variances[name] = variances.get(name, 0.0) + (0.5 * (up[name] - down[name])) ** 2
+    if not np.isfinite(list(variances.values())).all():
+        return None
     return {name: float(np.sqrt(variance)) for name, variance in variances.items()}

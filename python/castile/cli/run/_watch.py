@@ -76,6 +76,7 @@ class Watch:
         self.warnings: list[str] = []
         self.closest = float("inf")
         self.known = known_errors(model)
+        self.noise = model.noise_
         self.deviations: dict[str, list[float]] = {kind: [] for kind in _SHOWN}
 
     def distances(self, atoms: Atoms, where: str) -> None:
@@ -130,7 +131,7 @@ class Watch:
     def _note(self, kind: str, deviation: float, where: str) -> None:
         self.deviations[kind].append(deviation)
         known = self.known[kind]
-        if deviation > _UNSURE * known.rmse:
+        if deviation > _UNSURE * max(known.rmse, self.noise[kind]):  # errors of perfect crystals vanish
             self._warn(
                 ("unsure", kind),
                 f"the model is unsure of {_NAMES[kind]} {where}: a standard deviation of "

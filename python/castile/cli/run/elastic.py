@@ -150,14 +150,19 @@ def _deviations(model: ForceField, found: ElasticConstants, strain: float) -> di
     stresses = np.array([atoms.get_stress() for atoms in found.strained]).ravel()
     covariance = model.covariance(list(found.strained), quantity="stress")
 
-    def numbers(values: Any) -> dict[str, float]:
+    def entries(values: Any) -> dict[str, float]:
         other = stiffness_of(values.reshape(12, 6), strain)
-        entries = {f"{i}{j}": GPA * other.stiffness[i, j] for i in range(6) for j in range(6)}
-        return {**entries, **_moduli(other)}
+        return {f"{i}{j}": GPA * other.stiffness[i, j] for i in range(6) for j in range(6)}
 
-    std = propagated(numbers, stresses, covariance) or {}
-    matrix = [[std.pop(f"{i}{j}", 0.0) for j in range(6)] for i in range(6)]
-    return {"stiffness": matrix, "moduli": std}
+    def moduli(values: Any) -> dict[str, float]:
+        other = stiffness_of(values.reshape(12, 6), strain)
+        if np.linalg.eigvalsh(other.stiffness)[0] <= 0.0:
+            raise InputError("the crystal is not stable there, and its moduli mean nothing")
+        return _moduli(other)
+
+    linear = propagated(entries, stresses, covariance)
+    matrix = None if linear is None else [[linear.get(f"{i}{j}", 0.0) for j in range(6)] for i in range(6)]
+    return {"stiffness": matrix, "moduli": propagated(moduli, stresses, covariance)}
 
 
 def _moduli(found: ElasticConstants) -> dict[str, float]:
@@ -170,8 +175,9 @@ def _show(results: dict[str, Any], watch: Watch) -> None:
     for name, row in zip(_NAMES, results["stiffness"], strict=True):
         table.add_row(name, *(f"{value:.1f}" for value in np.round(row, 1) + 0.0))
     show(table)
-    moduli, std = results["moduli"], results["std"]["moduli"]
-    spread = float(np.max(results["std"]["stiffness"]))
+    moduli, std = results["moduli"], results["std"]["moduli"] or {}
+    matrix = results["std"]["stiffness"]
+    spread = "uncertain" if matrix is None else f"± {plain(float(np.max(matrix)))} GPa at most"
     output.print()
 
     def sure(name: str, digits: int) -> str:
@@ -186,7 +192,8 @@ def _show(results: dict[str, Any], watch: Watch) -> None:
         ("Young's modulus", f"{sure('young', 1)} GPa"),
         ("Poisson's ratio", sure("poisson", 3)),
         ("cell lengths", f"{lengths} Å"),
-        ("constants", f"± {plain(spread)} GPa at most (standard deviations, positions of atoms as they are)"),
+        ("constants", f"{spread} (standard deviations, positions of atoms as they are)"),
+        *([] if std else [("moduli", "too uncertain for standard deviations")]),
         ("lowest eigenvalue", f"{results['eigenvalues'][0]:.1f} GPa"),
         ("asymmetry", f"{plain(results['asymmetry'], 1)} GPa before averaging"),
     ]

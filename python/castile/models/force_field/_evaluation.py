@@ -67,7 +67,7 @@ def evaluate(
         energy,
         np.concatenate(forces),
         _stresses(np.concatenate(strain), structures),
-        energy + np.concatenate(members).T,
+        np.ascontiguousarray(energy + np.concatenate(members).T),
     )
 
 

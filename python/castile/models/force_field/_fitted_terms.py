@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 
 from castile import _checks, _core
 from castile._blas_threads import one_thread
@@ -26,6 +27,7 @@ __all__ = ["FittedPairTerm", "FittedSoapTerm", "FittedTerm", "fit_term", "restor
 FloatArray = npt.NDArray[np.float64]
 Block = TriangularBlock | EigenBlock | DiagonalBlock
 
+_NO_VARIANCE = 1e-13  # of the largest: rounding
 _METHODS = {"pca": "svd", "cur": "cur"}
 _MOST_CANDIDATES = 20_000  # rows of each species that sparse points are chosen from
 _COPIES = 6  # of them, and of what chooses among them, that there are at once
@@ -243,7 +245,11 @@ def fit_term(
 def _projection(rows: FloatArray, n: int, reduction: str) -> FloatArray:
     """Return orthonormal rows that keep most of others: principal components about zero, or features."""
     with one_thread():  # several threads change bits
-        mixtures, _ = leading_mixtures(rows.T @ rows, n, _METHODS[reduction])
+        covariance = rows.T @ rows
+        variances = scipy.linalg.eigvalsh(covariance)
+        # What no environment has is of no use.
+        rank = int(np.count_nonzero(variances > _NO_VARIANCE * variances[-1]))
+        mixtures, _ = leading_mixtures(covariance, min(n, rank), _METHODS[reduction])
     return np.ascontiguousarray(mixtures)
 
 
@@ -313,9 +319,9 @@ def restore_term(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) 
         species = range(len(descriptor.species_))
         points = tuple(arrays[f"points_{k}"] for k in species)
         factor, selection = float(metadata["prior_factor"]), str(metadata["selection"])
-        projections, reduction = None, "pca"
-        if "reduction" in metadata:
-            reduction = _checks.choice("reduction", metadata["reduction"], REDUCTIONS)
+        reduction = _checks.choice("reduction", metadata.get("reduction", "pca"), REDUCTIONS)
+        projections = None
+        if any(name.startswith("projection_") for name in arrays):
             projections = tuple(arrays[f"projection_{k}"] for k in species)
         return FittedSoapTerm(descriptor, float(metadata["zeta"]), points, factor, selection, projections, reduction)
     except (KeyError, TypeError, ValueError) as error:

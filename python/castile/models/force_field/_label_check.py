@@ -27,6 +27,7 @@ _POOR = 0.5  # R² of training labels, below which something may be wrong with t
 _GOOD = 0.9  # R² of the other kinds once the wrong one is left out, and its correlation with what they predict
 _CLOSE = 0.15  # relative deviation of a factor: what is predicted of a kind that was left out has its errors
 _FAR = 5.0  # factor that is worth a word, though it is no unit's
+_MOST_FRAMES = 100  # that are predicted to find a reason
 _NAMES = {"energy": "energies", "force": "forces", "stress": "stresses"}
 _IGNORED = 1e6  # factor of the noise of labels that are not to count
 
@@ -49,14 +50,15 @@ def label_notes(model: ForceField, dataset: Dataset, found: Sequence[Residuals])
     """Say which kinds of training labels the fit does not explain because one of them is wrong, and in what way.
 
     A kind that contradicts the others spoils the predictions of all. So each is left out in turn, which costs one
-    solution from the sums over rows: if the others agree then, and predict what was left out but for a factor, that
-    factor tells the reason.
+    solution from the sums over rows and the prediction of some frames: if the others agree then, and predict what was
+    left out but for a factor, that factor tells the reason.
 
     Parameters
     ----------
     model : ForceField
         Fitted to the dataset, with its sums over rows.
     dataset : Dataset
+        What a reference calculator leaves of it.
     found : sequence of Residuals
         Of the training data.
 
@@ -65,15 +67,20 @@ def label_notes(model: ForceField, dataset: Dataset, found: Sequence[Residuals])
     list of str
         Empty as a rule: also where labels are explained poorly, but nothing is found to be wrong with them.
     """
-    poor = [
-        (kind, r2) for kind, r2, rmse in unexplained(found) if model.state_.n_rows[kind] and rmse > model.noise_[kind]
-    ]
+    poor = poor_kinds(model, found)
     if not poor:
         return []
     reasons = [_reason_without(model, dataset, one.kind) for one in found] if len(found) > 1 else []
     # Of two kinds that contradict each other, either may be wrong.
     remedy = ", or ".join(reason for reason in reasons if reason is not None)
     return [f"{poor_fit(poor)}; {remedy}"] if remedy else []
+
+
+def poor_kinds(model: ForceField, found: Sequence[Residuals]) -> list[tuple[str, float]]:
+    """Return the kinds that were fitted, but are not explained, with their R²."""
+    return [
+        (kind, r2) for kind, r2, rmse in unexplained(found) if model.state_.n_rows[kind] and rmse > model.noise_[kind]
+    ]
 
 
 def poor_fit(poor: Sequence[tuple[str, float]]) -> str:
@@ -130,7 +137,9 @@ def _reason_without(model: ForceField, dataset: Dataset, kind: str) -> str | Non
         other.solve()
     except InputError:  # what is left does not determine the weights
         return None
-    found = {one.kind: one for one in residuals(dataset, other.predict(dataset.frames))}
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, _MOST_FRAMES).astype(int))
+    dataset = dataset.subset(chosen)
+    found = {one.kind: one for one in residuals(dataset, other._predict(dataset.frames))}
     if kind not in found or any(r2 < _GOOD for name, r2 in _r2(found).items() if name != kind):
         return None
     one = found[kind]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +120,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     potential_ : _core.Potential
     calibration_ : Calibration or None
         Factors of standard deviations, and rank correlations with errors, of held-out frames.
+    notes_ : list of str
+        What ``fit`` warned of: kinds of labels that contradict the others.
     training_ : dict
         Numbers of frames, rows and columns, rank, condition, evidence.
 
@@ -193,6 +195,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         "training_",
         "tuning_",
         "compression_",
+        "notes_",
     )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -236,27 +239,29 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         MemoryLimitError
             If ``max_memory`` does not hold the sums over rows and some rows.
         """
-        dataset = self._learnable(frames)
+        given = self._read(frames)
+        dataset = self._learnable(given)
         self._prepare(dataset)
         # Frames are numbered here as they were given.
         require_rows(self._columns(), dataset, self.foundation_.noise, self._plan(self.foundation_))
         out = held_out(dataset, checked_share(self), int(self.seed))
         # The rows of held-out frames come last, so that a model without them is had on the way.
-        dataset = dataset.subset(np.concatenate([np.flatnonzero(~out), np.flatnonzero(out)]))
+        order = np.concatenate([np.flatnonzero(~out), np.flatnonzero(out)])
+        dataset = dataset.subset(order)
         n_rest = int(np.count_nonzero(~out))
         rest, others = dataset.subset(slice(0, n_rest)), dataset.subset(slice(n_rest, None))
-        keeper = self._checkpoint(checkpoint, rest)
+        keeper = self._checkpoint(checkpoint, given.subset(order[:n_rest]), rest)
         self._accumulate(rest, keeper, progress)
         keeper.keep_all(self.state_, n_rest)
         held: ErrorTable | None = None
         if out.any():
-            self._solve(rest, progress)
+            self._solve(lambda: rest, progress)
             prediction = self._predict(others.frames, progress=progress)
             stds = self._posterior().uncertainty(others.frames, progress)
             self.calibration_ = calibrate(others, prediction, stds)
             held = error_table(residuals(others, prediction), by_group=False)
             self._accumulate(others, Checkpoint(None, ""), progress)
-        self._solve(dataset, progress)
+        self._solve(lambda: dataset, progress)
         found = residuals(dataset, self._predict(dataset.frames, progress=progress))
         trained = error_table(found, by_group=False)
         self.training_["errors"] = {
@@ -264,19 +269,20 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             "held out": [] if held is None else _storable(held.rows),
         }
         keeper.remove()
-        for note in label_notes(self, dataset, found):
+        self.notes_ = label_notes(self, dataset, found)
+        for note in self.notes_:
             warnings.warn(note, stacklevel=2)
         return self
 
     def partial_fit(self, frames: Any, y: Any = None, *, progress: bool = False) -> ForceField:
         """Add frames to those of earlier calls, and solve anew; the first call also chooses the sparse points."""
+        if hasattr(self, "potential_") and not hasattr(self, "state_"):
+            raise InputError(
+                "this ForceField is from a file, which holds no sums over rows to add to; fit all frames anew, or "
+                "pickle force fields that are to take in more"
+            )
         dataset = self._learnable(frames)
         if not hasattr(self, "state_"):
-            if hasattr(self, "potential_"):
-                raise InputError(
-                    "this ForceField is from a file, which holds no sums over rows to add to; fit all frames anew, or "
-                    "pickle force fields that are to take in more"
-                )
             self._prepare(dataset)
         self._accumulate(dataset, Checkpoint(None, ""), progress)
         return self._solve(None, progress)
@@ -311,8 +317,9 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     ) -> ForceField:
         """Add the rows of frames to the sums: the second step of a fit, in pieces or by several workers."""
         self._require_prepared()
-        dataset = self._learnable(frames)
-        keeper = self._checkpoint(checkpoint, dataset)
+        given = self._read(frames)
+        dataset = self._learnable(given)
+        keeper = self._checkpoint(checkpoint, given, dataset)
         self._accumulate(dataset, keeper, progress)
         keeper.remove()
         return self
@@ -340,9 +347,9 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         progress : bool
         """
         self._require_prepared()
-        return self._solve(None if frames is None else self._learnable(frames), progress)
+        return self._solve(None if frames is None else lambda: self._learnable(frames), progress)
 
-    def _solve(self, dataset: Dataset | None, progress: bool) -> ForceField:
+    def _solve(self, dataset: Callable[[], Dataset] | None, progress: bool) -> ForceField:
         if sum(self.state_.n_rows.values()) == 0:
             raise InputError("there are no rows yet; call accumulate with labeled frames first")
         foundation = self.foundation_
@@ -358,7 +365,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
                 raise InputError(
                     f"{error}; call solve(frames) with all frames that were added, which factorizes their rows"
                 ) from error
-            solution = self._solve_by_rows(dataset, noise, progress)
+            solution = self._solve_by_rows(dataset(), noise, progress)
         # All together: a solution that fails leaves the earlier model as it was.
         self.prior_, self.noise_, self.solution_ = prior, fitted_noise, solution
         self.weights_ = self.foundation_.whitening.coefficients(self.solution_.mean)
@@ -610,7 +617,13 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
 
     def _learnable(self, frames: Any) -> Dataset:
         """Return labeled frames without what the reference calculator says about them."""
-        return subtract_reference(self.reference, self._read(frames))
+        dataset = self._read(frames)
+        if self.reference is not None:
+            # A reference may take hours: what is wrong beside it is said before.
+            check_parameters(self)
+            terms_of(self)
+            survey(dataset, self.species, self.noise, self.baseline)
+        return subtract_reference(self.reference, dataset)
 
     def _without_reference(self, frames: Any) -> tuple[ForceField, Dataset]:
         """Return this force field and data as if there were no reference calculator, which is asked just once."""
@@ -632,8 +645,9 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             self._columns_of = (self.foundation_, self.foundation_.columns())
         return self._columns_of[1]
 
-    def _checkpoint(self, path: str | os.PathLike[str] | None, dataset: Dataset) -> Checkpoint:
-        return Checkpoint(path, "" if path is None else f"{fingerprint(dataset)}/{self._digest(dataset)}")
+    def _checkpoint(self, path: str | os.PathLike[str] | None, given: Dataset, dataset: Dataset) -> Checkpoint:
+        """Return what keeps the sums over a dataset, which is known by the labels that were given."""
+        return Checkpoint(path, "" if path is None else f"{fingerprint(given)}/{self._digest(dataset)}")
 
     def _accumulate(self, dataset: Dataset, keeper: Checkpoint, progress: bool) -> None:
         """Add rows to the sums, all or, if that is broken off, none."""

@@ -55,8 +55,7 @@ class SoapTerm:
         So many combinations of the features, or features, of each species' environments are all that the kernel sees:
         faster predictions, larger errors. By default all of them.
     reduction : {"pca", "cur"}
-        How these are found in the training data: as principal components, or as features chosen by their leverage
-        (:func:`castile.select`).
+        How these are found in the training data: as principal components, or as features chosen by their leverage.
     """
 
     descriptor: SOAP | None = None

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.calculators.lj import LennardJones
 
 from castile import ForceField, data, datasets
 from castile.models.force_field._label_check import explanation, label_notes, unexplained
+from castile.models.force_field._reference import reference_labels
 from castile.models.force_field.error_table import Residuals
 
 MISTAKES = {
@@ -37,6 +39,32 @@ def notes(dataset, **options):
     # Looking for reasons solves again, which leaves no trace.
     np.testing.assert_array_equal(weights, ff.prepare(dataset).accumulate(dataset).solve(dataset).weights_)
     return [str(warning.message) for warning in caught]
+
+
+def test_differences_from_a_reference_are_checked_too(dataset):
+    """Which is asked no more than once for each frame."""
+
+    class Counting(LennardJones):
+        asked = 0
+
+        def calculate(self, *args, **kwargs):
+            type(self).asked += 1
+            super().calculate(*args, **kwargs)
+
+    reference = Counting(sigma=2.0, epsilon=0.01, rc=5.0)
+    labels = reference_labels(reference, dataset.frames)
+    Counting.asked = 0
+    wrong = replace(
+        dataset,
+        energies=dataset.energies + labels.energy,
+        forces=labels.forces - dataset.forces,
+        stresses=dataset.stresses + labels.stress,
+    )
+    ff = ForceField(n_sparse=60, zeta=2.0, calibration=0.0, reference=reference, repulsion=True)
+    with pytest.warns(UserWarning, match="forces likely have the other sign"):
+        ff.fit(wrong)
+    assert Counting.asked == len(dataset)
+    assert len(ff.notes_) == 1
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

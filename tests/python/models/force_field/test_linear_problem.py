@@ -12,6 +12,7 @@ from scipy.stats import Covariance, multivariate_normal
 from tiny_force_fields import NOISE, alloy, clusters, copper, labeled, organic, shaken, small, small_soap, small_terms
 
 from castile import ForceField, data
+from castile.errors import CastileError
 from castile.models.force_field import PairTerm, SoapTerm
 from castile.models.force_field._evidence import _PRIORS, NOISE_FACTORS, log_evidence
 
@@ -293,3 +294,15 @@ def test_a_reference_is_asked_once_for_each_frame_of_a_fit():
     assert CountingLennardJones.asked == 2 * len(frames)
     ff.learning_curve(frames[:9], frames[9:])
     assert CountingLennardJones.asked == 3 * len(frames)
+    CountingLennardJones.asked = 0
+    ff.prepare(frames).accumulate(frames).solve(frames)  # whose frames are for ill-conditioned data alone
+    assert CountingLennardJones.asked == 2 * len(frames)
+
+
+@pytest.mark.parametrize("wrong", [{"calibration": 7.0}, {"terms": []}, {"prior": -1.0}, {"species": ["Cu"]}])
+def test_a_reference_is_not_asked_before_all_else_is_right(wrong):
+    frames, _ = argon(12)
+    CountingLennardJones.asked = 0
+    with pytest.raises(CastileError):
+        small(**{"reference": CountingLennardJones(), **wrong}).fit(frames)
+    assert CountingLennardJones.asked == 0

@@ -140,8 +140,33 @@ def test_compressing_tries_projections_and_takes_the_fastest_that_is_good_enough
     assert names[0] == "as it is"
     assert sum("PCA" in name for name in names) == 2
     assert sum("CUR" in name for name in names) == 1
-    assert table.chosen.micros == min(one.micros for one in table.candidates)
+    assert table.chosen.micros <= 1.08 * min(one.micros for one in table.candidates)
     assert table.candidates[1].n_features < table.candidates[0].n_features
     assert faster.predict(alloy(2, seed=4)).energy.shape == (2,)
     strict = ff.compress(alloy(12), tolerance=0.0).compression_
-    assert strict.chosen.errors["force"]["mae"] <= 2.0 * strict.candidates[0].errors["force"]["mae"]
+    own, chosen = strict.candidates[0].errors, strict.chosen.errors
+    growth = [np.log(chosen[kind]["mae"] / own[kind]["mae"]) for kind in ("energy", "force", "stress")]
+    assert np.mean(growth) <= 1e-12
+    assert any(one.micros < strict.chosen.micros for one in strict.candidates) or strict.chosen is not own
+
+
+def test_a_projected_force_field_is_compressed_from_what_it_sees():
+    ff = projected("cur", 3.0, 10, calibration=0.0).fit(alloy(12))
+    table = ff.compress(alloy(12), tolerance=10.0).compression_
+    seen = {one.name: one.n_features for one in table.candidates}
+    assert seen["as it is"] == 10
+    assert seen["5 features by PCA"] == 5
+    assert all(term.n_features is None for one in table.candidates if "optimal" in one.name for term in one.terms[:1])
+
+
+def test_every_term_is_compressed_by_its_own_sizes():
+    terms = [SoapTerm(small_soap(n_max=4), 3.0, 8), SoapTerm(small_soap(n_max=2, l_max=1), 3.0, 8)]
+    table = small(terms=terms).fit(alloy(12)).compress(alloy(12), tolerance=10.0).compression_
+    for one in table.candidates[1:]:
+        assert all(term.descriptor.n_max <= own.descriptor.n_max for term, own in zip(one.terms, terms, strict=True))
+        assert all(term.descriptor.l_max <= own.descriptor.l_max for term, own in zip(one.terms, terms, strict=True))
+
+
+def test_no_more_components_than_the_data_have():
+    ff = projected("pca", 3.0, 17).fit(copper(1))
+    assert len(ff.foundation_.terms[0].projections[0]) <= 4
