@@ -9,6 +9,7 @@
 
 #include "arrays.hpp"
 #include "castile/descriptors/density_descriptor.hpp"
+#include "castile/descriptors/product_basis.hpp"
 
 namespace castile::python {
 namespace {
@@ -370,6 +371,7 @@ DensityDescriptorParameters descriptor_parameters(const py::dict& dict) {
   p.head.name = get<std::string>(dict, "kind");
   p.head.tensor_matrices = numbers(dict, "tensor_matrices", &shape);
   if (!p.head.tensor_matrices.empty()) p.head.n_tensor_features = static_cast<int>(shape.at(2));
+  p.head.product_degrees = get<std::vector<int>>(dict, "product_degrees");
   p.normalize = get<bool>(dict, "normalize");
   p.average = average_from_name(get<std::string>(dict, "average"));
   return p;
@@ -418,6 +420,25 @@ void bind_descriptors(py::module_& module) {
     return Array<std::int64_t>(static_cast<py::ssize_t>(values.size()), values.data());
   };
   module.def("feature_head_names", &feature_head_names);
+  module.def(
+      "product_functions",
+      [](int n_channels, int n_max, int l_max, const std::vector<int>& degrees) {
+        py::list functions;
+        const ProductBasis basis(n_channels, n_max, l_max, degrees);
+        for (const ProductFunction& function : basis.functions()) {
+          py::list factors;
+          for (const ProductFactor& f : function.factors) factors.append(py::make_tuple(f.channel, f.n, f.l));
+          functions.append(py::make_tuple(py::tuple(factors), py::tuple(py::cast(function.degrees))));
+        }
+        return functions;
+      },
+      py::arg("n_channels"), py::arg("n_max"), py::arg("l_max"), py::arg("degrees"));
+  module.def(
+      "product_sizes",
+      [](const std::vector<int>& degrees) {
+        return py::make_tuple(ProductBasis::n_max(degrees), ProductBasis::l_max(degrees));
+      },
+      py::arg("degrees"));
   module.def("density_weighting_names", &density_weighting_names);
   py::class_<CentersHandle>(module, "Centers")
       .def(py::init<Array<std::int64_t>, Array<std::int64_t>, std::optional<Array<double>>,

@@ -24,6 +24,8 @@ VALUES = {
     "normalize": [False, True],
     "sparse": [False, True],
     "accuracy": [1e-8, 1e-10],
+    "degrees": [(3, 5, 5), (4,), (0, 6), (5, 6, 6, 6), (1, 3, 5, 6, 6)],
+    "neighbor_distance": [None, 1.4],
 }
 FIXED = {
     "cutoff_width": "sets the scale; the structures are chosen for it",

@@ -104,7 +104,7 @@ def points_like_atoms(frames):
 @pytest.mark.parametrize("cls", DESCRIPTORS)
 def test_a_point_on_an_atom_sees_it_as_a_neighbor(cls, frames):
     """With center_weight=1, the atom's own density is what the point sees of it."""
-    descriptor = cls(**OPTIONS).fit(frames)
+    descriptor = cls(**OPTIONS, center_weight=1.0).fit(frames)
     X = descriptor.transform(frames, centers=points_like_atoms(frames))
     assert_close(X, descriptor.transform(frames), 1e-12)
 

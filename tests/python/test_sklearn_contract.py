@@ -65,7 +65,11 @@ class RadialSpectrumOnArrays(OnArrays, castile.RadialSpectrum):
     pass
 
 
-ON_ARRAYS = [SOAPOnArrays, SphericalExpansionOnArrays, RadialSpectrumOnArrays]
+class ProductsOnArrays(OnArrays, castile.Products):
+    pass
+
+
+ON_ARRAYS = [SOAPOnArrays, SphericalExpansionOnArrays, RadialSpectrumOnArrays, ProductsOnArrays]
 EXPECTED_FAILED_CHECKS = {
     "check_do_not_raise_errors_in_init_or_set_params": (
         "it sets the parameter 'unknown' of **unknown, which is there to refuse misspelled options"

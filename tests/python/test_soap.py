@@ -100,7 +100,7 @@ def test_averages_are_those_of_coefficients_and_rows(frames, normalize):
 
 @pytest.mark.parametrize("cls", DESCRIPTORS)
 def test_a_linear_descriptor_has_equal_inner_and_outer_averages(cls, frames):
-    if cls is castile.SOAP:
+    if cls in (castile.SOAP, castile.Products):
         pytest.skip("products are not linear")
     rows = [cls(**sizes_of(cls), average=average).fit_transform(frames) for average in ("inner", "outer")]
     assert_close(rows[0], rows[1], 1e-13)
@@ -387,7 +387,7 @@ def test_a_frame_without_atoms_has_no_rows(cls):
 @pytest.mark.parametrize("average", ["inner", "outer"])
 @pytest.mark.parametrize("cls", DESCRIPTORS)
 def test_the_average_of_a_frame_without_atoms_is_zero(cls, average):
-    descriptor = cls(**sizes_of(cls), species=["H"], average=average)
+    descriptor = cls(**sizes_of(cls), species=["H"], average=average, center_weight=1.0)
     X = descriptor.transform([Atoms(), Atoms("H")])
     assert X.shape[0] == 2
     assert not X[0].any()

@@ -17,7 +17,7 @@ SPECIES = ["H", "C", "N", "O", "F", "Mg", "Si", "S", "Cl", "Cu", "Zn", "Mo"]
 
 
 def make(cls, **options):
-    sizes = {"cutoff": 3.4, "n_max": 3, "l_max": 2, "sigma": 0.5, "species": SPECIES}
+    sizes = {"cutoff": 3.4, "n_max": 3, "l_max": 2, "sigma": 0.5, "species": SPECIES, "degrees": (2, 4, 4)}
     names = cls._get_param_names()
     return cls(**{name: value for name, value in {**sizes, **options}.items() if name in names})
 

@@ -121,15 +121,18 @@ TouchedChannels<T> DensityDescriptor<T>::JacobianRows::touched(const Worker& wor
   return {buffers.one_hot.data(), channel};
 }
 
-/// What each center moves with, ascending.
 template <typename T>
-std::vector<std::vector<std::int64_t>> DensityDescriptor<T>::moving_with_centers(const Batch& batch) const {
-  std::vector<std::vector<std::int64_t>> moving(static_cast<std::size_t>(batch.first_center(batch.n_frames())));
+std::vector<typename DensityDescriptor<T>::Moving> DensityDescriptor<T>::moving_with_centers(const Batch& batch) const {
+  std::vector<Moving> moving(static_cast<std::size_t>(batch.first_center(batch.n_frames())));
   batch.for_each_center([&](Worker& worker, const CenterBlock& block, std::int64_t center) {
     worker.find_pairs(batch, block.frame, center);
-    std::vector<std::int64_t> own(worker.pairs.j.begin(), worker.pairs.j.end());
-    own.push_back(batch.moving(block.frame, center));
-    moving[static_cast<std::size_t>(center)] = sorted_unique(std::move(own));
+    Moving& own = moving[static_cast<std::size_t>(center)];
+    own.ids.assign(worker.pairs.j.begin(), worker.pairs.j.end());
+    const std::int64_t center_id = batch.moving(block.frame, center);
+    if (parameters_.expansion.center_weight != 0.0) own.ids.push_back(center_id);
+    own.species = species_among(batch, block.frame, own.ids);
+    own.ids.push_back(center_id);
+    own.ids = sorted_unique(std::move(own.ids));
   });
   return moving;
 }
@@ -168,14 +171,14 @@ JacobianLayout DensityDescriptor<T>::jacobian_layout(const Structures& structure
   if (!averages()) {
     for (const CenterBlock& block : batch.blocks()) {
       for (std::int64_t center = block.first; center < block.last; ++center) {
-        const auto& ids = moving[static_cast<std::size_t>(center)];
+        const auto& [ids, species] = moving[static_cast<std::size_t>(center)];
         const std::int64_t own = batch.moving(block.frame, center);
         if (!sparse || narrow_heads_.empty()) {
           builder.start_row(whole.channels, whole.size());
           add_blocks(block.frame, ids, own, narrow_in_whole);
           continue;
         }
-        const RowSpace space = space_of(species_among(batch, block.frame, ids));
+        const RowSpace space = space_of(species);
         builder.start_row(space.channels, space.size());
         add_blocks(block.frame, ids, own, narrow_columns(space));
       }
@@ -192,7 +195,7 @@ JacobianLayout DensityDescriptor<T>::jacobian_layout(const Structures& structure
     for (; block != blocks.end() && block->row == row; ++block) {
       frame = block->frame;
       for (std::int64_t center = block->first; center < block->last; ++center) {
-        const auto& own = moving[static_cast<std::size_t>(center)];
+        const auto& own = moving[static_cast<std::size_t>(center)].ids;
         ids.insert(ids.end(), own.begin(), own.end());
       }
     }

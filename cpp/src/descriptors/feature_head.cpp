@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "castile/descriptors/power_spectrum.hpp"
+#include "castile/descriptors/product_spectrum.hpp"
 #include "castile/descriptors/radial_spectrum.hpp"
 #include "castile/descriptors/spherical_expansion.hpp"
 #include "castile/descriptors/tensor_spectrum.hpp"
@@ -30,7 +31,8 @@ template <typename T>
 std::vector<std::pair<std::string, Factory<T>>> registry() {
   return {{"spherical_expansion", make<T, SphericalExpansion<T>>}, {"radial_spectrum", make<T, RadialSpectrum<T>>},
           {"power_spectrum", make<T, PowerSpectrum<T>>},           {"crossover_spectrum", make_crossover<T>},
-          {"total_spectrum", make<T, TotalSpectrum<T>>},           {"tensor_spectrum", make<T, TensorSpectrum<T>>}};
+          {"total_spectrum", make<T, TotalSpectrum<T>>},           {"tensor_spectrum", make<T, TensorSpectrum<T>>},
+          {"product_spectrum", make<T, ProductSpectrum<T>>}};
 }
 
 }  // namespace

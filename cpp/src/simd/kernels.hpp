@@ -61,6 +61,17 @@ struct NeighborArrays {
   T* derivative_weights;
 };
 
+/// Node n_inputs + k is the sum over entries [first[k], first[k + 1]) of coefficient times the nodes `left` and
+/// `right`, which come before it. Each node has `lanes` numbers.
+template <typename T>
+struct ProductList {
+  std::int32_t n_inputs, n_products;
+  const std::int32_t* first;  ///< (n_products + 1)
+  const std::int32_t* left;
+  const std::int32_t* right;
+  const T* coefficients;
+};
+
 /// The radial table as the kernels see it.
 template <typename T>
 struct RadialTableView {
@@ -268,6 +279,12 @@ struct Kernels {
   /// out[i * n_right + j] = Σ_k left[i * length + k] right[j * length + k]: a few long rows.
   void (*dot_rows)(std::int64_t n_left, std::int64_t n_right, std::int64_t length, const T* left, const T* right,
                    T* out);
+
+  /// Computes all nodes from the inputs, their derivatives from those of the inputs, and, backwards, adds to the
+  /// gradients of the nodes what later ones pass on.
+  void (*evaluate_products)(const ProductList<T>& list, T* nodes);
+  void (*differentiate_products)(const ProductList<T>& list, const T* nodes, T* dots);
+  void (*pull_back_products)(const ProductList<T>& list, const T* nodes, T* gradients);
 
   /// Adds one center's part to the derivatives of n columns, n a multiple of gemm_column_step.
   void (*add_pair_columns)(std::int64_t n, const PairColumns<T>& pairs);

@@ -23,7 +23,7 @@ def _neighbors(atoms: Atoms, cutoff: float) -> float:
     """Return how many atoms a sphere holds, or a disk or a rod where there are two periods or one."""
     cell = atoms.cell.array
     if atoms.pbc.all():
-        return len(atoms) * 4.0 / 3.0 * np.pi * cutoff**3 / atoms.cell.volume
+        return float(len(atoms) * 4.0 / 3.0 * np.pi * cutoff**3 / atoms.cell.volume)
     periods = cell[atoms.pbc]
     if len(periods) == 2:
         return float(len(atoms) * np.pi * cutoff**2 / np.linalg.norm(np.cross(*periods)))

@@ -2,6 +2,7 @@
 
 from castile.descriptors._streaming import FeatureChunk
 from castile.descriptors.jacobian import Gradients, Jacobian, JacobianGroup, MemoryEstimate, StrainGroup
+from castile.descriptors.products import Products
 from castile.descriptors.soap import SOAP, RadialSpectrum, SphericalExpansion
 from castile.descriptors.tabulated import TabulatedBasis
 
@@ -13,10 +14,11 @@ __all__ = [
     "Jacobian",
     "JacobianGroup",
     "MemoryEstimate",
+    "Products",
     "RadialSpectrum",
     "SphericalExpansion",
     "StrainGroup",
     "TabulatedBasis",
 ]
 
-DESCRIPTORS = (SOAP, SphericalExpansion, RadialSpectrum)
+DESCRIPTORS = (SOAP, SphericalExpansion, RadialSpectrum, Products)

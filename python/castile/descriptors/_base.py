@@ -136,6 +136,18 @@ class DensityDescriptor(_checks.CheckedParameters, VersionedPickle, TransformerM
         self.variance_kept_ = variance_kept
         return self
 
+    def _product_degrees(self) -> tuple[int, ...]:
+        """Return the rule for products of coefficients; empty where there are none."""
+        return ()
+
+    def _radial_functions(self, cutoff: float) -> str | TabulatedBasis:
+        """Return the radial basis for neighbors with a cutoff."""
+        return self.radial_basis
+
+    def _radial_limit(self) -> int:
+        """Return the number of radial functions."""
+        return _checks.integer("n_max", self.n_max, 1)
+
     def _found_species(self, structures: StructureArrays) -> tuple[str, ...]:
         if self.species is not None:
             species = checked_species(self.species)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from castile import _checks, _core
+from castile import _core
 from castile._blas_threads import one_thread
 from castile.descriptors._core_cache import core_descriptor
 from castile.descriptors._input import last_within
@@ -145,7 +145,7 @@ def _learn(
     descriptor: Any, structures: StructureArrays, species: tuple[str, ...], progress: bool
 ) -> tuple[Learned, dict[str, FloatArray | float]]:
     compression = descriptor._checked_compression(len(species))
-    n_max = _checks.integer("n_max", descriptor.n_max, 1)
+    n_max = descriptor._radial_limit()
     l_max = descriptor._angular_limit()
     n_primitives = number_of_primitives(descriptor, n_max)
     coefficients = _coefficients(descriptor, structures, species, n_primitives or n_max)

@@ -62,7 +62,7 @@ def core_parameters(descriptor: Any, species: tuple[str, ...], learned: Learned)
     """
     compression = descriptor._checked_compression(len(species))
     l_max = descriptor._angular_limit()
-    n_max = _checks.integer("n_max", descriptor.n_max, 1)
+    n_max = descriptor._radial_limit()
     tables, table_of_species = _tables(
         descriptor,
         species,
@@ -86,6 +86,7 @@ def core_parameters(descriptor: Any, species: tuple[str, ...], learned: Learned)
         "center_weight": _checks.real("center_weight", descriptor.center_weight),
         "species_mixing": _species_mixing(compression, learned, len(species)),
         "tensor_matrices": tensor,
+        "product_degrees": list(descriptor._product_degrees()),
         "normalize": _checks.flag("normalize", descriptor.normalize),
         "average": _checks.choice("average", descriptor.average, AVERAGES).removesuffix("_per_species"),
     }
@@ -106,6 +107,7 @@ def expansion_parameters(descriptor: Any, species: tuple[str, ...], n_max: int) 
         "center_weight": _checks.real("center_weight", descriptor.center_weight),
         "species_mixing": None,
         "tensor_matrices": None,
+        "product_degrees": [],
         "normalize": False,
         "average": "off",
     }
@@ -124,7 +126,6 @@ def _tables(
     """Return the different radial tables, and which of them each species has."""
     radial_mixing = _radial_mixing(compression, learned, n_max)
     shared = {
-        **_radial_basis(descriptor.radial_basis, primitives or n_max, l_max),
         "n_max": n_max if radial_mixing is None else len(radial_mixing),
         "l_max": l_max,
         "cutoff_function": _checks.choice(
@@ -147,11 +148,12 @@ def _tables(
         key = (cutoff, sigma, reach, index if learned.contraction is not None else None)
         if key not in known:
             known[key] = len(tables)
+            basis = _radial_basis(descriptor._radial_functions(cutoff), primitives or n_max, l_max)
             contraction = _contraction(
                 learned, index, radial_mixing, n_primitives=primitives, n_max=n_max, l_max=l_max
             )
             tables.append(
-                {**shared, "cutoff": cutoff, "sigma": sigma, "reach": reach, "contraction": contraction}
+                {**shared, **basis, "cutoff": cutoff, "sigma": sigma, "reach": reach, "contraction": contraction}
             )
         table_of_species.append(known[key])
     return tables, table_of_species

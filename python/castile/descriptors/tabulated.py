@@ -74,7 +74,8 @@ class TabulatedBasis:
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_hash"}  # no other process has it
+        # What follows from the rest; no other process has the same hash.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_hash", "_coefficients")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -128,11 +129,17 @@ class TabulatedBasis:
             raise InputError(f"n_max must be {self.n_max}, the number of functions of radial_basis, got {n_max}")
         if n_l not in (1, l_max + 1):
             raise InputError(f"l_max must be {n_l - 1}, the highest degree of radial_basis, got {l_max}")
-        spline = CubicSpline(self.r, self.values.reshape(len(self.r), n_l, n_max))
         return {
             "quantity": _QUANTITIES[self.quantity],
             "breakpoints": self.r,
             "n_l": n_l,
-            # scipy's powers fall: (4, n_intervals, n_l, n_max)
-            "coefficients": np.ascontiguousarray(np.moveaxis(spline.c[::-1], 0, 1)),
+            "coefficients": self._coefficients,
         }
+
+    @cached_property
+    def _coefficients(self) -> npt.NDArray[np.float64]:
+        """Of the spline, (n_intervals, 4, n_l, n_max), powers rising."""
+        spline = CubicSpline(self.r, self.values.reshape(len(self.r), -1, self.n_max))
+        coefficients = np.ascontiguousarray(np.moveaxis(spline.c[::-1], 0, 1))
+        coefficients.flags.writeable = False
+        return coefficients

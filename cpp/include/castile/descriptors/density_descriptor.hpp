@@ -205,7 +205,12 @@ class DensityDescriptor {
   void stream_row(Worker& worker, T* out) const;
   /// The raw row of a mean; kept by the worker or the mean.
   const T* mean_row(Worker& worker, const RowSpace& space, const std::vector<T>& mean) const;
-  std::vector<std::vector<std::int64_t>> moving_with_centers(const Batch& batch) const;
+  /// What moves a center's row: atoms, itself among them, ascending, and the species that its density has.
+  struct Moving {
+    std::vector<std::int64_t> ids;
+    std::vector<std::int32_t> species;
+  };
+  std::vector<Moving> moving_with_centers(const Batch& batch) const;
   static std::vector<std::int32_t> species_among(const Batch& batch, std::int64_t frame,
                                                  const std::vector<std::int64_t>& ids);
   static SparseRows<T> join_rows(std::vector<SparseRow>& rows);

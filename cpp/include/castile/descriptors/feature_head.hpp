@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "castile/aligned.hpp"
 #include "castile/descriptors/density_expansion.hpp"
 
 namespace castile {
@@ -24,6 +25,7 @@ struct FeatureHeadParameters {
   /// n_max).
   int n_tensor_features = 0;
   std::vector<double> tensor_matrices;
+  std::vector<int> product_degrees;  ///< of "product_spectrum": for each order
 };
 
 /// The channels that one neighbor adds to: its weight in each channel of the coefficients, in their order.
@@ -52,6 +54,7 @@ class FeatureHead {
     /// The same for `pair_jacobian`.
     GradientStream<T>* gradient_stream = nullptr;
     std::vector<T> forms, other, contracted, left, right, mixed, mixed_dot, total;
+    AlignedVector<T> nodes, node_derivatives;
   };
 
   explicit FeatureHead(const FeatureHeadParameters& p) : n_channels_(p.n_channels), n_max_(p.n_max), l_max_(p.l_max) {}
@@ -99,8 +102,8 @@ class FeatureHead {
   int l_max_;
 };
 
-/// "spherical_expansion", "radial_spectrum", "power_spectrum", "crossover_spectrum", "total_spectrum" or
-/// "tensor_spectrum"; throws std::invalid_argument for another.
+/// "spherical_expansion", "radial_spectrum", "power_spectrum", "crossover_spectrum", "total_spectrum",
+/// "tensor_spectrum" or "product_spectrum"; throws std::invalid_argument for another.
 template <typename T>
 std::unique_ptr<FeatureHead<T>> make_feature_head(const FeatureHeadParameters& parameters);
 

@@ -1,0 +1,178 @@
+#include "castile/descriptors/product_spectrum.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "simd/kernels.hpp"
+
+namespace castile {
+namespace {
+
+template <typename T>
+constexpr std::int64_t lanes = simd::lanes<T>;
+
+template <typename T>
+void fill_node(AlignedVector<T>& nodes, std::int32_t node, T value) {
+  std::fill_n(nodes.data() + node * lanes<T>, lanes<T>, value);
+}
+
+}  // namespace
+
+template <typename T>
+ProductSpectrum<T>::ProductSpectrum(const FeatureHeadParameters& p)
+    : FeatureHead<T>(p), basis_(p.n_channels, p.n_max, p.l_max, p.product_degrees) {
+  for (const ProductBasis::Entry& entry : basis_.entries()) {
+    left_.push_back(entry.i);
+    right_.push_back(entry.j);
+    coefficients_.push_back(static_cast<T>(entry.coefficient));
+  }
+}
+
+template <typename T>
+simd::ProductList<T> ProductSpectrum<T>::list() const {
+  const auto& first = basis_.first_entries();
+  return {basis_.n_input_nodes(), static_cast<std::int32_t>(first.size()) - 1,
+          first.data(),           left_.data(),
+          right_.data(),          coefficients_.data()};
+}
+
+template <typename T>
+std::int64_t ProductSpectrum<T>::n_features() const {
+  return static_cast<std::int64_t>(basis_.functions().size());
+}
+
+template <typename T>
+template <typename Visit>
+void ProductSpectrum<T>::for_each_input(const Coefficients<T>& c, const Visit& visit) const {
+  // Both are sorted by channels.
+  std::size_t index = 0;
+  for (const ProductBasis::Input& input : basis_.inputs()) {
+    while (index < c.channels.size() && c.channels[index] < input.factor.channel) ++index;
+    if (index < c.channels.size() && c.channels[index] == input.factor.channel) visit(input, static_cast<int>(index));
+  }
+}
+
+template <typename T>
+void ProductSpectrum<T>::write_inputs(const Coefficients<T>& c, const std::vector<T>& values,
+                                      AlignedVector<T>& nodes) const {
+  nodes.resize(static_cast<std::size_t>(basis_.n_nodes() * lanes<T>));
+  std::fill_n(nodes.data(), basis_.n_input_nodes() * lanes<T>, T(0));
+  for_each_input(c, [&](const ProductBasis::Input& input, int index) {
+    const int l = input.factor.l;
+    const T* from = values.data() + l * l * c.stride() + static_cast<std::int64_t>(index) * c.n_padded + input.factor.n;
+    for (int m = 0; m <= 2 * l; ++m) fill_node(nodes, input.first_node + m, from[m * c.stride()]);
+  });
+}
+
+template <typename T>
+void ProductSpectrum<T>::prepare_center(const Coefficients<T>& c, Scratch& scratch) const {
+  write_inputs(c, c.values, scratch.nodes);
+  fill_node(scratch.nodes, basis_.one(), T(1));
+  simd::kernels<T>().evaluate_products(list(), scratch.nodes.data());
+}
+
+template <typename T>
+void ProductSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch& scratch) const {
+  prepare_center(c, scratch);
+  const T* from = scratch.nodes.data() + first_feature() * lanes<T>;
+  for (std::int64_t k = 0; k < n_features(); ++k) features[k] = from[k * lanes<T>];
+}
+
+template <typename T>
+void ProductSpectrum<T>::jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot,
+                             Scratch& scratch) const {
+  prepare_center(c, scratch);
+  write_inputs(c, c_dot, scratch.node_derivatives);
+  simd::kernels<T>().differentiate_products(list(), scratch.nodes.data(), scratch.node_derivatives.data());
+  const T* from = scratch.node_derivatives.data() + first_feature() * lanes<T>;
+  for (std::int64_t k = 0; k < n_features(); ++k) features_dot[k] = from[k * lanes<T>];
+}
+
+template <typename T>
+void ProductSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c,
+                             Scratch& scratch) const {
+  prepare_center(c, scratch);
+  AlignedVector<T>& gradients = scratch.node_derivatives;
+  gradients.assign(static_cast<std::size_t>(basis_.n_nodes() * lanes<T>), T(0));
+  T* of_features = gradients.data() + first_feature() * lanes<T>;
+  for (std::int64_t k = 0; k < n_features(); ++k) of_features[k * lanes<T>] = grad_features[k];
+  simd::kernels<T>().pull_back_products(list(), scratch.nodes.data(), gradients.data());
+  grad_c.assign(c.values.size(), T(0));
+  for_each_input(c, [&](const ProductBasis::Input& input, int index) {
+    const int l = input.factor.l;
+    T* to = grad_c.data() + l * l * c.stride() + static_cast<std::int64_t>(index) * c.n_padded + input.factor.n;
+    for (int m = 0; m <= 2 * l; ++m) to[m * c.stride()] = gradients[(input.first_node + m) * lanes<T>];
+  });
+}
+
+template <typename T>
+template <typename Wanted>
+std::vector<ColumnRange> ProductSpectrum<T>::columns_where(const Wanted& wanted) const {
+  std::vector<ColumnRange> ranges;
+  const auto& functions = basis_.functions();
+  for (std::size_t k = 0; k < functions.size(); ++k) {
+    if (!wanted(functions[k])) continue;
+    const auto column = static_cast<std::int64_t>(k);
+    if (!ranges.empty() && ranges.back().first + ranges.back().size == column) {
+      ++ranges.back().size;
+    } else {
+      ranges.push_back({column, 1});
+    }
+  }
+  return ranges;
+}
+
+template <typename T>
+std::vector<ColumnRange> ProductSpectrum<T>::columns_of_channels(const std::vector<std::int32_t>& channels) const {
+  return columns_where([&](const ProductFunction& function) {
+    return std::all_of(function.factors.begin(), function.factors.end(), [&](const ProductFactor& factor) {
+      return std::binary_search(channels.begin(), channels.end(), factor.channel);
+    });
+  });
+}
+
+template <typename T>
+std::vector<ColumnRange> ProductSpectrum<T>::columns_touched_by(std::int32_t channel) const {
+  return columns_where([&](const ProductFunction& function) {
+    return std::any_of(function.factors.begin(), function.factors.end(),
+                       [&](const ProductFactor& factor) { return factor.channel == channel; });
+  });
+}
+
+template <typename T>
+void ProductSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms,
+                                       const TouchedChannels<T>& touched, Scratch& scratch, T* out) const {
+  // The three axes are lanes.
+  AlignedVector<T>& dots = scratch.node_derivatives;
+  dots.resize(static_cast<std::size_t>(basis_.n_nodes() * lanes<T>));
+  std::fill_n(dots.data(), basis_.n_input_nodes() * lanes<T>, T(0));
+  for_each_input(c, [&](const ProductBasis::Input& input, int index) {
+    if (touched.only >= 0 && index != touched.only) return;
+    const T weight = touched.only >= 0 ? T(1) : touched.weights[index];
+    const int l = input.factor.l, n = input.factor.n;
+    const T R = weight * terms.R[l * c.n_padded + n], dR = weight * terms.dR[l * c.n_padded + n];
+    for (int m = 0; m <= 2 * l; ++m) {
+      const std::int64_t lm = static_cast<std::int64_t>(l) * l + m;
+      T* node = dots.data() + (input.first_node + m) * lanes<T>;
+      for (std::size_t axis = 0; axis < 3; ++axis) {
+        node[axis] =
+            dR * terms.u[axis] * terms.h[lm] + R * terms.h[static_cast<std::int64_t>(axis + 1) * this->n_lm() + lm];
+      }
+    }
+  });
+  simd::kernels<T>().differentiate_products(list(), scratch.nodes.data(), dots.data());
+  const T* from = dots.data() + first_feature() * lanes<T>;
+  const auto ranges =
+      touched.only >= 0 ? columns_touched_by(c.channels[static_cast<std::size_t>(touched.only)]) : this->all_columns();
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    for (const ColumnRange range : ranges) {
+      for (std::int64_t k = range.first; k < range.first + range.size; ++k)
+        *out++ = from[k * lanes<T> + static_cast<std::int64_t>(axis)];
+    }
+  }
+}
+
+template class ProductSpectrum<double>;
+template class ProductSpectrum<float>;
+
+}  // namespace castile
