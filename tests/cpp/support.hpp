@@ -29,9 +29,15 @@ inline std::vector<double> random_numbers(std::size_t n, unsigned seed, double l
   return numbers;
 }
 
-/// Parameters of a head; "tensor_spectrum" gets five features per degree and random matrices.
+/// Parameters of a head; "tensor_spectrum" gets five features per degree and random matrices, "product_spectrum"
+/// products of up to five coefficients.
 inline FeatureHeadParameters head_parameters(const std::string& name, int n_channels, int n_max, int l_max) {
-  FeatureHeadParameters p{name, n_channels, n_max, l_max, 0, {}};
+  FeatureHeadParameters p;
+  p.name = name;
+  p.n_channels = n_channels;
+  p.n_max = n_max;
+  p.l_max = l_max;
+  if (name == "product_spectrum") p.product_degrees = {2, 4, 4, 5, 5};
   if (name == "tensor_spectrum") {
     p.n_tensor_features = 5;
     p.tensor_matrices = random_numbers(static_cast<std::size_t>(2 * (l_max + 1) * 5 * n_channels * n_max), 99);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "castile/descriptors/feature_head.hpp"
@@ -177,6 +178,7 @@ void for_each_head(const Body& body) {
 TEST_CASE_TEMPLATE("rows have the documented entries in the documented order", T, double, float) {
   const double bound = 20 * static_cast<double>(std::numeric_limits<T>::epsilon());
   for_each_head([&](const std::string& name, int n_max, int l_max) {
+    if (name == "product_spectrum") return;  // tests/python/test_products.py knows what they are
     const auto head = make_feature_head<T>(head_parameters(name, n_species, n_max, l_max));
     for (const auto& species : environments) {
       const auto c = random_coefficients<T>(species, n_max, l_max, 1);
@@ -211,6 +213,7 @@ TEST_CASE("dot products of power spectra are those of the full tensor") {
 TEST_CASE_TEMPLATE("a head's jvp is its derivative", T, double, float) {
   const double bound = 50 * static_cast<double>(std::numeric_limits<T>::epsilon());
   for_each_head([&](const std::string& name, int n_max, int l_max) {
+    if (name == "product_spectrum") return;  // see below
     const auto head = make_feature_head<T>(head_parameters(name, n_species, n_max, l_max));
     for (const auto& species : environments) {
       const auto c = random_coefficients<T>(species, n_max, l_max, 4);
@@ -231,6 +234,25 @@ TEST_CASE_TEMPLATE("a head's jvp is its derivative", T, double, float) {
       CHECK(castile::test::relative_difference(jvp(*head, c, c_dot), numeric) < bound);
     }
   });
+}
+
+TEST_CASE("the jvp of products of up to five coefficients is their derivative") {
+  const auto head = make_feature_head<double>(head_parameters("product_spectrum", n_species, 3, 2));
+  for (const auto& species : environments) {
+    const auto c = random_coefficients<double>(species, 3, 2, 4);
+    const auto c_dot = random_coefficients<double>(species, 3, 2, 5).values;
+    // Six points are exact for polynomials of degree five.
+    std::vector<double> numeric(static_cast<std::size_t>(head->n_features()), 0.0);
+    for (const auto& [step, weight] : {std::pair{1.0, 45.0}, {2.0, -9.0}, {3.0, 1.0}}) {
+      for (const double sign : {1.0, -1.0}) {
+        auto moved = c;
+        for (std::size_t k = 0; k < c_dot.size(); ++k) moved.values[k] += sign * step * c_dot[k];
+        const auto row = forward(*head, moved);
+        for (std::size_t k = 0; k < row.size(); ++k) numeric[k] += sign * weight / 60.0 * row[k];
+      }
+    }
+    CHECK(castile::test::relative_difference(jvp(*head, c, c_dot), numeric) < 1e-12);
+  }
 }
 
 TEST_CASE_TEMPLATE("a head's vjp is the transpose of its jvp", T, double, float) {
