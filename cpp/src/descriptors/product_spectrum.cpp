@@ -101,7 +101,8 @@ void ProductSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, s
   for_each_input(c, [&](const ProductBasis::Input& input, int index) {
     const int l = input.factor.l;
     T* to = grad_c.data() + l * l * c.stride() + static_cast<std::int64_t>(index) * c.n_padded + input.factor.n;
-    for (int m = 0; m <= 2 * l; ++m) to[m * c.stride()] = gradients[(input.first_node + m) * lanes<T>];
+    const T* from = gradients.data() + input.first_node * lanes<T>;
+    for (int m = 0; m <= 2 * l; ++m) to[m * c.stride()] = from[m * lanes<T>];
   });
 }
 
