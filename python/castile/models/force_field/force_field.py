@@ -181,6 +181,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     _columns_of: tuple[Foundation, Columns] | None = None
     foundation_: Foundation
     calibration_: Calibration | None
+    notes_: list[str]
 
     _fitted_names = (
         "species_",
@@ -310,6 +311,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         self.foundation_, self.species_ = foundation, foundation.species
         self.state_ = NormalEquations(foundation.whitening.n_whitened)
         self.calibration_, self._columns_of, self._committee = None, None, None
+        self.notes_ = []
         return self
 
     def accumulate(

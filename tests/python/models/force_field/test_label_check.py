@@ -65,6 +65,7 @@ def test_differences_from_a_reference_are_checked_too(dataset):
         ff.fit(wrong)
     assert Counting.asked == len(dataset)
     assert len(ff.notes_) == 1
+    assert ff.prepare(wrong).notes_ == []  # of an earlier fit
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
