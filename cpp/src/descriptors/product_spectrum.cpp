@@ -26,6 +26,12 @@ ProductSpectrum<T>::ProductSpectrum(const FeatureHeadParameters& p)
     right_.push_back(entry.j);
     coefficients_.push_back(static_cast<T>(entry.coefficient));
   }
+  for (int channel = 0; channel < p.n_channels; ++channel) {
+    touched_.push_back(columns_where([&](const ProductFunction& function) {
+      return std::any_of(function.factors.begin(), function.factors.end(),
+                         [&](const ProductFactor& factor) { return factor.channel == channel; });
+    }));
+  }
 }
 
 template <typename T>
@@ -134,10 +140,7 @@ std::vector<ColumnRange> ProductSpectrum<T>::columns_of_channels(const std::vect
 
 template <typename T>
 std::vector<ColumnRange> ProductSpectrum<T>::columns_touched_by(std::int32_t channel) const {
-  return columns_where([&](const ProductFunction& function) {
-    return std::any_of(function.factors.begin(), function.factors.end(),
-                       [&](const ProductFactor& factor) { return factor.channel == channel; });
-  });
+  return touched_[static_cast<std::size_t>(channel)];
 }
 
 template <typename T>

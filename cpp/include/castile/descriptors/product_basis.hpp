@@ -9,7 +9,6 @@ namespace castile {
 /// A density coefficient without its m; n counts from 0.
 struct ProductFactor {
   int channel, n, l;
-  bool operator==(const ProductFactor& other) const { return channel == other.channel && n == other.n && l == other.l; }
 };
 
 /// An invariant product of up to five coefficients, coupled ((12) L12, (34) L34) L12, 5.

@@ -48,6 +48,7 @@ class ProductSpectrum final : public FeatureHead<T> {
   ProductBasis basis_;
   std::vector<std::int32_t> left_, right_;
   std::vector<T> coefficients_;
+  std::vector<std::vector<ColumnRange>> touched_;  ///< by channel
 };
 
 }  // namespace castile
