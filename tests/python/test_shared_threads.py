@@ -37,10 +37,12 @@ def long_work():
 
 
 class Census:
-    """Counts the callers inside of a call and, meanwhile, the threads of the process."""
+    """Counts the threads of the process while all callers are inside of calls, and keeps them there until it has."""
+
+    ENOUGH = 50  # looks, a millisecond or more apart
 
     def __init__(self):
-        self.inside = self.most_inside = self.most_threads = 0
+        self.inside = self.most_inside = self.most_threads = self.looks = 0
         self.lock = threading.Lock()
         self.start = threading.Barrier(N_CALLERS)  # the calls are short where processors are fast
         self.ended = threading.Event()
@@ -57,15 +59,21 @@ class Census:
 
     def watch(self):
         while not self.ended.wait(0.001):
-            self.most_inside = max(self.most_inside, self.inside)
+            inside = self.inside
+            self.looks += inside == N_CALLERS
+            self.most_inside = max(self.most_inside, inside)
             self.most_threads = max(self.most_threads, n_threads_of_process())
 
     def call(self, function, *arguments):
         self.start.wait(timeout=60)
         with self.lock:
             self.inside += 1
+        deadline = time.monotonic() + 60
         try:
-            return function(*arguments)
+            result = function(*arguments)
+            while self.looks < self.ENOUGH and time.monotonic() < deadline:
+                result = function(*arguments)
+            return result
         finally:
             with self.lock:
                 self.inside -= 1
