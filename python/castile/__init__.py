@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from castile import plots as plots
     from castile import rotations as rotations
     from castile import storage as storage
-    from castile.models.force_field import ForceField, PairTerm, SoapTerm, load
+    from castile.models.force_field import ForceField, PairTerm, ProductTerm, SoapTerm, load
 
 __all__ = [
     "SOAP",
@@ -66,6 +66,7 @@ __all__ = [
     "NeighborList",
     "NotFittedError",
     "PairTerm",
+    "ProductTerm",
     "Products",
     "RadialSpectrum",
     "SoapTerm",
@@ -88,7 +89,7 @@ __all__ = [
 _LAZY_MODULES = ("calculator", "data", "datasets", "io", "layouts", "plots", "rotations", "storage")
 
 # Of a package that imports much; they are in __all__.
-_LAZY_NAMES = ("ForceField", "PairTerm", "SoapTerm", "load")
+_LAZY_NAMES = ("ForceField", "PairTerm", "ProductTerm", "SoapTerm", "load")
 
 if not TYPE_CHECKING:  # type checkers take it for a promise that every name exists
 

@@ -116,7 +116,7 @@ struct Inputs {
     constexpr std::size_t W = lanes<T>;
     return (neighbor / W * static_cast<std::size_t>(2 * orders) + static_cast<std::size_t>(weight)) * W + neighbor % W;
   }
-  RadialTableView<T> view() const { return {table.data(), row_length(), orders, n_padded, n_max, l_max}; }
+  RadialTableView<T> view() const { return {table.data(), row_length(), orders, n_padded, n_max, l_max, nullptr}; }
   NeighborBlocks<T> blocks() const {
     return {n_slots / lanes<T>,       x.data(),   y.data(),       z.data(),
             inverse_distance.data(),  row.data(), weights.data(), gradient_weights.data(),

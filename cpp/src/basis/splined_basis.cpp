@@ -126,6 +126,7 @@ SplinedBasis<T>::SplinedBasis(const RadialBasis& basis, const PairWeight& weight
     }
     step *= std::clamp(0.95 * std::pow(target / error_, 1.0 / order_of_error), 0.25, 0.8);
   }
+  store_shared();
 }
 
 template <typename T>
@@ -182,6 +183,26 @@ void SplinedBasis<T>::store_origin(const RadialBasis& basis) {
     if (std::abs(at_zero[n]) <= vanishes_below * largest_value_) seen[size + n] = at_zero[size + n];
   }
   store(origin_row(), seen.data());
+}
+
+template <typename T>
+void SplinedBasis<T>::store_shared() {
+  if (l_max_ == 0) return;
+  const std::int64_t n_lines = n_rows_ * hermite_orders(form_), n_compared = origin_row() * hermite_orders(form_);
+  for (std::int64_t line = 0; line < n_compared; ++line) {
+    const T* functions = data_.data() + line * row_length();
+    for (int l = 1; l <= l_max_; ++l) {
+      for (int n = 0; n < n_max_; ++n) {
+        if (functions[entry(l, n)] != functions[entry(0, n)]) return;
+      }
+    }
+  }
+  shared_data_.assign(static_cast<std::size_t>(n_lines * shared_row_length()), T(0));
+  for (std::int64_t line = 0; line < n_lines; ++line) {
+    const T* from = data_.data() + line * row_length();
+    T* to = shared_data_.data() + line * shared_row_length();
+    for (int n = 0; n < n_max_; ++n) to[n] = from[entry(0, n)];
+  }
 }
 
 template <typename T>

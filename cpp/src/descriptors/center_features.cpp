@@ -21,18 +21,30 @@ void CenterFeatures::expand(const PairBuffer& pairs, std::int64_t first, std::in
   if (descriptor_->mixing().mixes()) descriptor_->mixing().apply(coefficients_, mixed_);
 }
 
-void CenterFeatures::write(double* row, FeatureHead<double>::Scratch& scratch) const {
-  descriptor_->head().forward(coefficients(), row, scratch);
+void CenterFeatures::write_rows(std::int64_t n, const std::vector<CenterFeatures>& centers, double* rows,
+                                RowScratch& scratch) {
+  if (n == 0) return;
+  scratch.coefficients.clear();
+  for (std::int64_t k = 0; k < n; ++k) {
+    scratch.coefficients.push_back(&centers[static_cast<std::size_t>(k)].coefficients());
+  }
+  centers.front().descriptor_->head().forward_rows(n, scratch.coefficients.data(), rows, scratch.head);
 }
 
-void CenterFeatures::pull_back(const double* grad_row, double* grad_D, ExpansionScratch<double>& scratch,
-                               FeatureHead<double>::Scratch& head_scratch) {
-  if (descriptor_->mixing().mixes()) {
-    descriptor_->head().vjp(mixed_, grad_row, grad_mixed_, head_scratch);
-    descriptor_->mixing().apply_adjoint(grad_mixed_, coefficients_, grad_c_);
-  } else {
-    descriptor_->head().vjp(coefficients_, grad_row, grad_c_, head_scratch);
+void CenterFeatures::pull_back_rows(std::int64_t n, std::vector<CenterFeatures>& centers, const double* grad_rows,
+                                    RowScratch& scratch) {
+  if (n == 0) return;
+  scratch.gradients.clear();
+  for (std::int64_t k = 0; k < n; ++k) {
+    CenterFeatures& center = centers[static_cast<std::size_t>(k)];
+    scratch.gradients.push_back(center.descriptor_->mixing().mixes() ? &center.grad_mixed_ : &center.grad_c_);
   }
+  centers.front().descriptor_->head().vjp_rows(n, scratch.coefficients.data(), grad_rows, scratch.gradients.data(),
+                                               scratch.head);
+}
+
+void CenterFeatures::write_gradients(double* grad_D, ExpansionScratch<double>& scratch) {
+  if (descriptor_->mixing().mixes()) descriptor_->mixing().apply_adjoint(grad_mixed_, coefficients_, grad_c_);
   descriptor_->expansion().expand_vjp(environment_, grad_c_, grad_D, scratch);
 }
 

@@ -22,6 +22,12 @@ FeatureHeadParameters with_sizes(const DensityDescriptorParameters& p) {
   return head;
 }
 
+template <typename T>
+DensityExpansionParameters for_head(DensityExpansionParameters parameters, const FeatureHead<T>& head) {
+  parameters.functions_of_degree = head.functions_of_degree();
+  return parameters;
+}
+
 /// Bytes of results that are better written past the caches, which have nothing left of them when they are read.
 constexpr std::int64_t smallest_stream = std::int64_t{20} << 20;
 
@@ -37,9 +43,9 @@ Average average_from_name(const std::string& name) {
 template <typename T>
 DensityDescriptor<T>::DensityDescriptor(const DensityDescriptorParameters& parameters)
     : parameters_(parameters),
-      expansion_(parameters.expansion, parameters.n_species),
-      mixing_(parameters.n_species, parameters.n_channels, parameters.species_mixing),
-      head_(make_feature_head<T>(with_sizes(parameters))) {
+      head_(make_feature_head<T>(with_sizes(parameters))),
+      expansion_(for_head(parameters.expansion, *head_), parameters.n_species),
+      mixing_(parameters.n_species, parameters.n_channels, parameters.species_mixing) {
   // With mixed species, and where every feature is made of all channels, rows have all columns.
   if (mixing_.mixes() || !head_->columns_of_channels({}).empty()) return;
   FeatureHeadParameters narrow = with_sizes(parameters);

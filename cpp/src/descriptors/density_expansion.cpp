@@ -42,6 +42,12 @@ void check(const DensityExpansionParameters& p, int n_species) {
   if (!p.species_weights.empty() && p.species_weights.size() != size) {
     throw std::invalid_argument("species_weights must have an entry per species");
   }
+  const auto& used = p.functions_of_degree;
+  if (used.empty()) return;
+  if (used.size() != static_cast<std::size_t>(p.l_max() + 1) || used.front() > p.n_max() || used.back() < 0 ||
+      !std::is_sorted(used.rbegin(), used.rend())) {
+    throw std::invalid_argument("functions_of_degree must be numbers up to n_max, one per degree, that do not rise");
+  }
 }
 
 template <typename T>
@@ -49,10 +55,30 @@ std::size_t round_up_to_lanes(std::int64_t count) {
   return static_cast<std::size_t>((count + lanes<T> - 1) / lanes<T> * lanes<T>);
 }
 
+/// All functions of all degrees.
 template <typename T>
-simd::RadialTableView<T> table_view(const SplinedBasis<T>& radial) {
-  return {radial.data(),     radial.row_length(), hermite_orders(radial.form()),
-          radial.n_padded(), radial.n_max(),      radial.l_max()};
+simd::RadialTableView<T> whole_table(const SplinedBasis<T>& radial) {
+  return {radial.data(),
+          radial.row_length(),
+          hermite_orders(radial.form()),
+          radial.n_padded(),
+          radial.n_max(),
+          radial.l_max(),
+          nullptr};
+}
+
+/// What matters for an environment, with one copy of functions that all degrees have.
+template <typename T>
+simd::RadialTableView<T> table_for(const Environment<T>& e, const SplinedBasis<T>& radial,
+                                   const std::vector<int>& used) {
+  simd::RadialTableView<T> view = whole_table(radial);
+  if (!used.empty()) view.used = used.data();
+  const bool at_center = !e.gradient_weights.empty();
+  if (at_center || !radial.shares_functions()) return view;
+  view.data = radial.shared_data();
+  view.row_length = radial.shared_row_length();
+  view.l_max = 0;
+  return view;
 }
 
 /// Neighbors `start` to `start + count` of a group, `start` a multiple of the lanes.
@@ -361,9 +387,9 @@ void DensityExpansion<T>::expand(const Environment<T>& environment, Coefficients
       const bool ends = start + count == group.count;
       const auto neighbors = neighbor_blocks(environment, group, start, count, table);
       kernels.harmonics(l_max(), neighbors, scratch.Y.data());
-      kernels.accumulate(l_max(), table_view(table), {count, neighbors.row, neighbors.weights, scratch.Y.data()},
-                         start == 0, ends ? factors_.data() : nullptr, c.channel(channel), c.stride(),
-                         scratch.R.data());
+      kernels.accumulate(l_max(), table_for(environment, table, parameters_.functions_of_degree),
+                         {count, neighbors.row, neighbors.weights, scratch.Y.data()}, start == 0,
+                         ends ? factors_.data() : nullptr, c.channel(channel), c.stride(), scratch.R.data());
     }
   }
   if (environment.own_channel >= 0) {
@@ -396,8 +422,9 @@ void DensityExpansion<T>::expand_jvp(const Environment<T>& environment, const do
       const bool ends = start + count == group.count;
       const auto neighbors = neighbor_blocks(environment, group, start, count, table);
       const auto accumulate = [&](const T* weights, bool begins, const T* factors) {
-        kernels.accumulate(l_max(), table_view(table), {count, neighbors.row, weights, scratch.Y.data()}, begins,
-                           factors, c_dot.channel(channel), c_dot.stride(), scratch.R.data());
+        kernels.accumulate(l_max(), table_for(environment, table, parameters_.functions_of_degree),
+                           {count, neighbors.row, weights, scratch.Y.data()}, begins, factors, c_dot.channel(channel),
+                           c_dot.stride(), scratch.R.data());
       };
       gather_velocities(environment, group.first_slot + start, count, dD, velocity.data());
       kernels.harmonics(l_max(), neighbors, scratch.Y.data());
@@ -429,7 +456,7 @@ void DensityExpansion<T>::expand_vjp(const Environment<T>& environment, const st
     const SplinedBasis<T>& table = radial(environment.species[channel]);
     const auto neighbors = neighbor_blocks(environment, group, 0, group.count, table);
     reserve(scratch.gradients, 3 * neighbors.n_blocks * W);
-    kernels.pair_gradients(l_max(), table_view(table), neighbors,
+    kernels.pair_gradients(l_max(), table_for(environment, table, parameters_.functions_of_degree), neighbors,
                            scratch.scaled.data() + static_cast<std::int64_t>(channel) * n_padded(), stride,
                            scratch.gradients.data(), scratch.kernel.data());
     for (std::int64_t k = 0; k < group.count; ++k) {
@@ -446,7 +473,7 @@ void DensityExpansion<T>::pair_terms(const Environment<T>& environment, const Sp
                                      std::int64_t count, ExpansionScratch<T>& scratch) const {
   constexpr std::int64_t W = lanes<T>;
   const auto& kernels = simd::kernels<T>();
-  const auto table = table_view(radial);
+  const auto table = whole_table(radial);
   const auto neighbors = neighbor_blocks(environment, group, start, count, radial);
   const auto size = static_cast<std::int64_t>(factors_.size());
   reserve(scratch.Y, chunk_size * size);

@@ -44,6 +44,18 @@ std::vector<std::string> feature_head_names() {
 }
 
 template <typename T>
+void FeatureHead<T>::forward_rows(std::int64_t n, const Coefficients<T>* const* centers, T* features,
+                                  Scratch& scratch) const {
+  for (std::int64_t k = 0; k < n; ++k) forward(*centers[k], features + k * n_features(), scratch);
+}
+
+template <typename T>
+void FeatureHead<T>::vjp_rows(std::int64_t n, const Coefficients<T>* const* centers, const T* grad_features,
+                              std::vector<T>* const* grad_c, Scratch& scratch) const {
+  for (std::int64_t k = 0; k < n; ++k) vjp(*centers[k], grad_features + k * n_features(), *grad_c[k], scratch);
+}
+
+template <typename T>
 std::unique_ptr<FeatureHead<T>> make_feature_head(const FeatureHeadParameters& parameters) {
   for (const auto& [known, factory] : registry<T>()) {
     if (known == parameters.name) return factory(parameters);
@@ -51,6 +63,8 @@ std::unique_ptr<FeatureHead<T>> make_feature_head(const FeatureHeadParameters& p
   throw std::invalid_argument("there is no descriptor '" + parameters.name + "'");
 }
 
+template class FeatureHead<double>;
+template class FeatureHead<float>;
 template std::unique_ptr<FeatureHead<double>> make_feature_head<double>(const FeatureHeadParameters&);
 template std::unique_ptr<FeatureHead<float>> make_feature_head<float>(const FeatureHeadParameters&);
 

@@ -12,8 +12,8 @@ template <typename T>
 constexpr std::int64_t lanes = simd::lanes<T>;
 
 template <typename T>
-void fill_node(AlignedVector<T>& nodes, std::int32_t node, T value) {
-  std::fill_n(nodes.data() + node * lanes<T>, lanes<T>, value);
+void fill_node(T* nodes, std::int32_t node, T value) {
+  std::fill_n(nodes + node * lanes<T>, lanes<T>, value);
 }
 
 }  // namespace
@@ -59,57 +59,122 @@ void ProductSpectrum<T>::for_each_input(const Coefficients<T>& c, const Visit& v
 }
 
 template <typename T>
-void ProductSpectrum<T>::write_inputs(const Coefficients<T>& c, const std::vector<T>& values,
-                                      AlignedVector<T>& nodes) const {
-  nodes.resize(static_cast<std::size_t>(basis_.n_nodes() * lanes<T>));
-  std::fill_n(nodes.data(), basis_.n_input_nodes() * lanes<T>, T(0));
+std::int64_t ProductSpectrum<T>::nodes_size() const {
+  return static_cast<std::int64_t>(basis_.n_nodes()) * lanes<T>;
+}
+
+template <typename T>
+void ProductSpectrum<T>::write_inputs(const Coefficients<T>& c, const std::vector<T>& values, std::int64_t lane,
+                                      std::int64_t n_lanes, T* nodes) const {
   for_each_input(c, [&](const ProductBasis::Input& input, int index) {
     const int l = input.factor.l;
     const T* from = values.data() + l * l * c.stride() + static_cast<std::int64_t>(index) * c.n_padded + input.factor.n;
-    for (int m = 0; m <= 2 * l; ++m) fill_node(nodes, input.first_node + m, from[m * c.stride()]);
+    T* to = nodes + input.first_node * lanes<T> + lane;
+    for (int m = 0; m <= 2 * l; ++m) std::fill_n(to + m * lanes<T>, n_lanes, from[m * c.stride()]);
+  });
+}
+
+template <typename T>
+void ProductSpectrum<T>::read_gradients(const Coefficients<T>& c, const T* gradients, std::int64_t lane,
+                                        std::vector<T>& grad_c) const {
+  grad_c.assign(c.values.size(), T(0));
+  for_each_input(c, [&](const ProductBasis::Input& input, int index) {
+    const int l = input.factor.l;
+    T* to = grad_c.data() + l * l * c.stride() + static_cast<std::int64_t>(index) * c.n_padded + input.factor.n;
+    const T* from = gradients + input.first_node * lanes<T> + lane;
+    for (int m = 0; m <= 2 * l; ++m) to[m * c.stride()] = from[m * lanes<T>];
   });
 }
 
 template <typename T>
 void ProductSpectrum<T>::prepare_center(const Coefficients<T>& c, Scratch& scratch) const {
-  write_inputs(c, c.values, scratch.nodes);
-  fill_node(scratch.nodes, basis_.one(), T(1));
+  scratch.nodes.resize(static_cast<std::size_t>(nodes_size()));
+  std::fill_n(scratch.nodes.data(), basis_.n_input_nodes() * lanes<T>, T(0));
+  write_inputs(c, c.values, 0, lanes<T>, scratch.nodes.data());
+  fill_node(scratch.nodes.data(), basis_.one(), T(1));
   simd::kernels<T>().evaluate_products(list(), scratch.nodes.data());
 }
 
 template <typename T>
 void ProductSpectrum<T>::forward(const Coefficients<T>& c, T* features, Scratch& scratch) const {
+  const Coefficients<T>* center = &c;
+  forward_rows(1, &center, features, scratch);
+}
+
+template <typename T>
+void ProductSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c,
+                             Scratch& scratch) const {
+  const Coefficients<T>* center = &c;
+  std::vector<T>* gradient = &grad_c;
   prepare_center(c, scratch);
-  const T* from = scratch.nodes.data() + first_feature() * lanes<T>;
-  for (std::int64_t k = 0; k < n_features(); ++k) features[k] = from[k * lanes<T>];
+  vjp_rows(1, &center, grad_features, &gradient, scratch);
+}
+
+template <typename T>
+void ProductSpectrum<T>::forward_rows(std::int64_t n, const Coefficients<T>* const* centers, T* features,
+                                      Scratch& scratch) const {
+  // One center in each lane.
+  scratch.nodes.resize(static_cast<std::size_t>((n + lanes<T> - 1) / lanes<T> * nodes_size()));
+  T* nodes = scratch.nodes.data();
+  for (std::int64_t first = 0; first < n; first += lanes<T>, nodes += nodes_size()) {
+    const std::int64_t n_centers = std::min(lanes<T>, n - first);
+    std::fill_n(nodes, basis_.n_input_nodes() * lanes<T>, T(0));
+    for (std::int64_t lane = 0; lane < n_centers; ++lane) {
+      write_inputs(*centers[first + lane], centers[first + lane]->values, lane, 1, nodes);
+    }
+    fill_node(nodes, basis_.one(), T(1));
+    simd::kernels<T>().evaluate_products(list(), nodes);
+    const T* from = nodes + first_feature() * lanes<T>;
+    T* out = features + first * n_features();
+    for (std::int64_t k = 0; k < n_features(); ++k) {
+      for (std::int64_t lane = 0; lane < n_centers; ++lane) out[lane * n_features() + k] = from[k * lanes<T> + lane];
+    }
+  }
+}
+
+template <typename T>
+void ProductSpectrum<T>::vjp_rows(std::int64_t n, const Coefficients<T>* const* centers, const T* grad_features,
+                                  std::vector<T>* const* grad_c, Scratch& scratch) const {
+  const T* nodes = scratch.nodes.data();
+  for (std::int64_t first = 0; first < n; first += lanes<T>, nodes += nodes_size()) {
+    const std::int64_t n_centers = std::min(lanes<T>, n - first);
+    AlignedVector<T>& gradients = scratch.node_derivatives;
+    gradients.assign(static_cast<std::size_t>(nodes_size()), T(0));
+    T* to = gradients.data() + first_feature() * lanes<T>;
+    const T* from = grad_features + first * n_features();
+    for (std::int64_t k = 0; k < n_features(); ++k) {
+      for (std::int64_t lane = 0; lane < n_centers; ++lane) to[k * lanes<T> + lane] = from[lane * n_features() + k];
+    }
+    simd::kernels<T>().pull_back_products(list(), nodes, gradients.data());
+    for (std::int64_t lane = 0; lane < n_centers; ++lane) {
+      read_gradients(*centers[first + lane], gradients.data(), lane, *grad_c[first + lane]);
+    }
+  }
 }
 
 template <typename T>
 void ProductSpectrum<T>::jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot,
                              Scratch& scratch) const {
   prepare_center(c, scratch);
-  write_inputs(c, c_dot, scratch.node_derivatives);
-  simd::kernels<T>().differentiate_products(list(), scratch.nodes.data(), scratch.node_derivatives.data());
-  const T* from = scratch.node_derivatives.data() + first_feature() * lanes<T>;
+  AlignedVector<T>& dots = scratch.node_derivatives;
+  dots.resize(static_cast<std::size_t>(nodes_size()));
+  std::fill_n(dots.data(), basis_.n_input_nodes() * lanes<T>, T(0));
+  write_inputs(c, c_dot, 0, 1, dots.data());
+  simd::kernels<T>().differentiate_products(list(), scratch.nodes.data(), dots.data());
+  const T* from = dots.data() + first_feature() * lanes<T>;
   for (std::int64_t k = 0; k < n_features(); ++k) features_dot[k] = from[k * lanes<T>];
 }
 
 template <typename T>
-void ProductSpectrum<T>::vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c,
-                             Scratch& scratch) const {
-  prepare_center(c, scratch);
-  AlignedVector<T>& gradients = scratch.node_derivatives;
-  gradients.assign(static_cast<std::size_t>(basis_.n_nodes() * lanes<T>), T(0));
-  T* of_features = gradients.data() + first_feature() * lanes<T>;
-  for (std::int64_t k = 0; k < n_features(); ++k) of_features[k * lanes<T>] = grad_features[k];
-  simd::kernels<T>().pull_back_products(list(), scratch.nodes.data(), gradients.data());
-  grad_c.assign(c.values.size(), T(0));
-  for_each_input(c, [&](const ProductBasis::Input& input, int index) {
-    const int l = input.factor.l;
-    T* to = grad_c.data() + l * l * c.stride() + static_cast<std::int64_t>(index) * c.n_padded + input.factor.n;
-    const T* from = gradients.data() + input.first_node * lanes<T>;
-    for (int m = 0; m <= 2 * l; ++m) to[m * c.stride()] = from[m * lanes<T>];
-  });
+std::vector<int> ProductSpectrum<T>::functions_of_degree() const {
+  std::vector<int> used(static_cast<std::size_t>(this->l_max()) + 1, 0);
+  for (const ProductBasis::Input& input : basis_.inputs()) {
+    for (int l = 0; l <= input.factor.l; ++l) {
+      int& functions = used[static_cast<std::size_t>(l)];
+      functions = std::max(functions, input.factor.n + 1);
+    }
+  }
+  return used;
 }
 
 template <typename T>
@@ -148,7 +213,7 @@ void ProductSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms
                                        const TouchedChannels<T>& touched, Scratch& scratch, T* out) const {
   // The three axes are lanes.
   AlignedVector<T>& dots = scratch.node_derivatives;
-  dots.resize(static_cast<std::size_t>(basis_.n_nodes() * lanes<T>));
+  dots.resize(static_cast<std::size_t>(nodes_size()));
   std::fill_n(dots.data(), basis_.n_input_nodes() * lanes<T>, T(0));
   for_each_input(c, [&](const ProductBasis::Input& input, int index) {
     if (touched.only >= 0 && index != touched.only) return;

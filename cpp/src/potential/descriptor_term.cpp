@@ -21,7 +21,7 @@ class DescriptorTerm::Buffers final : public EnergyTerm::Workspace {
 
   std::vector<CenterFeatures> centers;
   ExpansionScratch<double> expansion;
-  FeatureHead<double>::Scratch head;
+  CenterFeatures::RowScratch head;
   RowModel::Workspace model;
   AlignedVector<double> rows, gradients;
   std::vector<double> norms, energies, grad_D;
@@ -109,25 +109,27 @@ void DescriptorTerm::add(const CenterPairs& in, Workspace& workspace, const Cent
     const auto n = static_cast<std::int64_t>(w.members.size());
     for (std::int64_t r = 0; r < n; ++r) {
       const std::int64_t center = w.members[static_cast<std::size_t>(r)];
-      CenterFeatures& features = w.centers[static_cast<std::size_t>(r)];
-      double* row = w.rows.data() + r * n_features;
-      features.expand(pairs, offsets[center], offsets[center + 1], in.species, species, w.expansion);
-      features.write(row, w.head);
-      if (normalize_) w.norms[static_cast<std::size_t>(r)] = normalize_row(row, n_features);
+      w.centers[static_cast<std::size_t>(r)].expand(pairs, offsets[center], offsets[center + 1], in.species, species,
+                                                    w.expansion);
+    }
+    CenterFeatures::write_rows(n, w.centers, w.rows.data(), w.head);
+    for (std::int64_t r = 0; r < n && normalize_; ++r) {
+      w.norms[static_cast<std::size_t>(r)] = normalize_row(w.rows.data() + r * n_features, n_features);
     }
     double* gradients = grad_D != nullptr ? w.gradients.data() : nullptr;
     models_[static_cast<std::size_t>(species)]->evaluate(n, w.rows.data(), w.energies.data(), gradients, sums(),
                                                          w.model);
+    for (std::int64_t r = 0; r < n && grad_D != nullptr && normalize_; ++r) {
+      project_tangent(w.rows.data() + r * n_features, w.norms[static_cast<std::size_t>(r)], n_features,
+                      gradients + r * n_features);
+    }
+    if (grad_D != nullptr) CenterFeatures::pull_back_rows(n, w.centers, gradients, w.head);
     for (std::int64_t r = 0; r < n; ++r) {
       const std::int64_t center = w.members[static_cast<std::size_t>(r)];
       results.energies[center] += w.energies[static_cast<std::size_t>(r)];
       if (grad_D == nullptr || offsets[center] == offsets[center + 1]) continue;
-      double* gradient = gradients + r * n_features;
-      if (normalize_) {
-        project_tangent(w.rows.data() + r * n_features, w.norms[static_cast<std::size_t>(r)], n_features, gradient);
-      }
       w.grad_D.resize(3 * static_cast<std::size_t>(offsets[center + 1] - offsets[center]));
-      w.centers[static_cast<std::size_t>(r)].pull_back(gradient, w.grad_D.data(), w.expansion, w.head);
+      w.centers[static_cast<std::size_t>(r)].write_gradients(w.grad_D.data(), w.expansion);
       for (std::int64_t pair = offsets[center]; pair < offsets[center + 1]; ++pair) {
         double* out = grad_D + 3 * (filters ? w.source[static_cast<std::size_t>(pair)] : pair);
         const double* from = w.grad_D.data() + 3 * (pair - offsets[center]);

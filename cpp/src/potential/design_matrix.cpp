@@ -192,9 +192,11 @@ class DescriptorColumns::FrameWork {
     for (std::size_t k = 0; k < atoms.size(); ++k) {
       search_->append_neighbors(atoms[k], pairs_);
       pair_offsets_.push_back(pairs_.size());
-      double* features = features_.data() + static_cast<std::int64_t>(k) * n_features;
       centers_[k].expand(pairs_, pair_offsets_[k], pair_offsets_[k + 1], species_, item.species, expansion_);
-      centers_[k].write(features, head_);
+    }
+    CenterFeatures::write_rows(static_cast<std::int64_t>(atoms.size()), centers_, features_.data(), rows_scratch_);
+    for (std::size_t k = 0; k < atoms.size(); ++k) {
+      double* features = features_.data() + static_cast<std::int64_t>(k) * n_features;
       norms_[k] = owner_.kernel_.normalize ? normalize_row(features, n_features) : 1.0;
     }
     if (owner_.linear_) {
@@ -229,7 +231,7 @@ class DescriptorColumns::FrameWork {
     const CenterFeatures& center = centers_[k];
     for (int group = 0; group < static_cast<int>(center.species().size()); ++group) {
       const std::int32_t neighbor = center.species()[static_cast<std::size_t>(group)];
-      center.gradients(group, members_, gradients_, expansion_, head_);
+      center.gradients(group, members_, gradients_, expansion_, rows_scratch_.head);
       if (members_.empty()) continue;
       const auto n_pairs = static_cast<std::int64_t>(members_.size());
       const std::int64_t n_touched = owner_.n_touched_[static_cast<std::size_t>(neighbor)];
@@ -327,7 +329,7 @@ class DescriptorColumns::FrameWork {
   std::vector<std::int64_t> pair_offsets_, members_, row_of_;
   std::vector<CenterFeatures> centers_;
   ExpansionScratch<double> expansion_;
-  FeatureHead<double>::Scratch head_;
+  CenterFeatures::RowScratch rows_scratch_;
   double norms_[centers_at_once] = {};
   AlignedVector<double> features_, touched_features_, kernel_, power_, scale_, slope_, gradients_, products_, buffer_,
       gemm_;

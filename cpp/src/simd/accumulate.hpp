@@ -200,17 +200,30 @@ void accumulate_columns(int l_max, const RadialTableView<T>& table, int first, c
   }
 }
 
+/// The highest degree of which functions from n on are wanted; those above are set to zero for the next `width` ones.
+template <typename T>
+int wanted_degrees(int l_max, const RadialTableView<T>& table, int n, int width, bool begins, T* c,
+                   std::int64_t c_stride) {
+  int top = l_max;
+  while (top > 0 && table.n_used(top) <= n) --top;
+  for (int lm = n_lm(top); begins && lm < n_lm(l_max); ++lm) {
+    for (int k = 0; k < width; ++k) c[lm * c_stride + n + k] = T(0);
+  }
+  return top;
+}
+
 /// Radial functions from `first` on, as many strips of NV vectors as there are before `last`. make_radial(n) gives
 /// those from n on.
 template <int N, int NV, typename T, typename MakeRadial>
-int accumulate_strips(int l_max, int first, int last, int degree_stride, const DensityTerms<T>& terms, bool begins,
-                      const T* factors, T* c, std::int64_t c_stride, const MakeRadial& make_radial) {
+int accumulate_strips(int l_max, const RadialTableView<T>& table, int first, int last, int degree_stride,
+                      const DensityTerms<T>& terms, bool begins, const T* factors, T* c, std::int64_t c_stride,
+                      const MakeRadial& make_radial) {
   int n = first;
   for (; last - n >= NV * N; n += NV * N) {
     const auto radial = make_radial(n);
     const AccumulateStrip<T, N, NV, decltype(radial)> kernel{terms.count, terms.Y,  radial,      begins,       factors,
                                                              c + n,       c_stride, n_lm(l_max), degree_stride};
-    for_degree_groups<max_accumulators / NV>(kernel, l_max);
+    for_degree_groups<max_accumulators / NV>(kernel, wanted_degrees(l_max, table, n, NV * N, begins, c, c_stride));
   }
   return n;
 }
@@ -219,9 +232,10 @@ template <int K, typename T>
 void accumulate_interpolated(int l_max, const RadialTableView<T>& table, const DensityTerms<T>& terms, bool begins,
                              const T* factors, T* c, std::int64_t c_stride, T* scratch) {
   constexpr int N = native_lanes<T>;
-  if constexpr (register_count == 32) {
+  constexpr int half = half_lanes<T>;
+  const bool shared = table.l_max < l_max;
+  if (register_count == 32 && !shared) {
     // One vector a strip: as many rows as possible share what is interpolated.
-    constexpr int half = half_lanes<T>;
     const auto interpolated = [&](auto size, int first, int n) {
       return InterpolatedRadial<T, decltype(size)::value, K>{table.data + table.strip_start(first) + n - first,
                                                              table.row_length, terms.row, terms.weights};
@@ -233,17 +247,28 @@ void accumulate_interpolated(int l_max, const RadialTableView<T>& table, const D
       }
       const int width = table.strip_width(first);
       const int end = first + width;
-      const int n = accumulate_strips<N, 1>(l_max, first, end, width, terms, begins, factors, c, c_stride,
+      const int n = accumulate_strips<N, 1>(l_max, table, first, end, width, terms, begins, factors, c, c_stride,
                                             [&](int at) { return interpolated(Constant<N>(), first, at); });
-      accumulate_strips<half, 1>(l_max, n, end, width, terms, begins, factors, c, c_stride,
+      accumulate_strips<half, 1>(l_max, table, n, end, width, terms, begins, factors, c, c_stride,
                                  [&](int at) { return interpolated(Constant<half>(), first, at); });
     }
   } else {
     radial_rows<K>(table, terms.count, terms.row, terms.weights, scratch);
-    const int n_padded = table.n_padded;
-    const auto stored = [&](int first) { return StoredRadial<T, N>{scratch + first, table.n_functions()}; };
-    const int n = accumulate_strips<N, 2>(l_max, 0, n_padded, n_padded, terms, begins, factors, c, c_stride, stored);
-    accumulate_strips<N, 1>(l_max, n, n_padded, n_padded, terms, begins, factors, c, c_stride, stored);
+    const int end = table.n_padded, stride = table.degree_stride();
+    const auto stored = [&](auto size) {
+      return [&](int first) { return StoredRadial<T, decltype(size)::value>{scratch + first, table.n_functions()}; };
+    };
+    int n = 0;
+    if constexpr (register_count != 32) {
+      n = accumulate_strips<N, 2>(l_max, table, n, end, stride, terms, begins, factors, c, c_stride,
+                                  stored(Constant<N>()));
+    }
+    n = accumulate_strips<N, 1>(l_max, table, n, end, stride, terms, begins, factors, c, c_stride,
+                                stored(Constant<N>()));
+    if constexpr (half < N) {
+      accumulate_strips<half, 1>(l_max, table, n, end, stride, terms, begins, factors, c, c_stride,
+                                 stored(Constant<half>()));
+    }
   }
 }
 

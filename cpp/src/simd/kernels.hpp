@@ -80,7 +80,12 @@ struct RadialTableView {
   int orders;               ///< 2 (cubic) or 3 (quintic)
   int n_padded;
   int n_max;
-  int l_max;
+  int l_max;        ///< of the rows: 0 if all degrees share their functions
+  const int* used;  ///< by degree: so many functions of it are wanted, no more than of those below; null: n_max
+
+  int n_used(int l) const { return used == nullptr ? n_max : used[l]; }
+  /// From the functions of one degree to those of the next.
+  int degree_stride() const { return l_max == 0 ? 0 : n_padded; }
 
   /// Rows hold strips of `lanes` functions of all degrees, the last one what is left: how many the one from `first` on
   /// has of each degree, and where it starts.

@@ -20,29 +20,30 @@ struct ContractRadial {
   const T* dR;
   T* g;
   T* dg;
-  int n_max;
-  int n_padded;
+  RadialTableView<T> table;
 
   template <int L0, int L1>
   void degrees() const {
-    tile<(L1 + 1) * (L1 + 1) - L0 * L0>(L0 * L0, [](int row) { return degree_table.degree[L0 * L0 + row]; });
+    tile<(L1 + 1) * (L1 + 1) - L0 * L0>(L0 * L0, table.n_used(L0),
+                                        [](int row) { return degree_table.degree[L0 * L0 + row]; });
   }
 
   template <int Rows>
   void rows(int first, int l) const {
-    tile<Rows>(l * l + first, [l](int) { return l; });
+    tile<Rows>(l * l + first, table.n_used(l), [l](int) { return l; });
   }
 
   template <int Rows, typename DegreeOf>
-  [[gnu::always_inline]] inline void tile(int lm0, DegreeOf degree) const {
+  [[gnu::always_inline]] inline void tile(int lm0, int n_functions, DegreeOf degree) const {
     constexpr int W = lanes<T>;
     Vector<T, N> sum[Rows]{};
     Vector<T, N> derivative_sum[Rows]{};
     const T* weight = G + lm0 * g_stride;
-    for (int n = 0; n < n_max; ++n) {
+    const std::int64_t stride = table.degree_stride();
+    for (int n = 0; n < n_functions; ++n) {
 #pragma GCC unroll 32
       for (int row = 0; row < Rows; ++row) {
-        const std::int64_t entry = (static_cast<std::int64_t>(degree(row)) * n_padded + n) * W;
+        const std::int64_t entry = (degree(row) * stride + n) * W;
         const Vector<T, N> factor = broadcast<N>(weight[row * g_stride + n]);
         sum[row] += factor * load<N>(R + entry);
         derivative_sum[row] += factor * load<N>(dR + entry);
@@ -115,8 +116,7 @@ void pair_gradients(int l_max, const RadialTableView<T>& table, const NeighborBl
       radial_transposed<6>(table, neighbors.row + first, weights, derivative_weights, R, dR);
     }
     for (int lane = 0; lane < W; lane += N) {
-      const ContractRadial<T, N> contract{grad_c,   g_stride,  R + lane,    dR + lane,
-                                          g + lane, dg + lane, table.n_max, table.n_padded};
+      const ContractRadial<T, N> contract{grad_c, g_stride, R + lane, dR + lane, g + lane, dg + lane, table};
       for_degree_groups<max_accumulators / 2>(contract, l_max);
       const std::int64_t j = first + lane;
       pair_vector_gradient<N, T>(l_max, load<N>(neighbors.x + j), load<N>(neighbors.y + j), load<N>(neighbors.z + j),

@@ -15,7 +15,7 @@ from castile._units import GPA
 from castile.cli._console import key_value_table, output, paragraph, plain_table
 from castile.data import Dataset
 from castile.models.force_field import ErrorTable, ForceField, Prediction
-from castile.models.force_field._fitted_terms import FittedPairTerm
+from castile.models.force_field._fitted_terms import FittedPairTerm, FittedProductTerm
 
 __all__ = [
     "Calibration",
@@ -61,6 +61,11 @@ def model_rows(model: ForceField) -> list[tuple[str, str]]:
         if isinstance(term, FittedPairTerm):
             text = f"{descriptor.n_max} functions of each pair of species, cutoff {descriptor.cutoff:.2f} Å"
             rows.append(("pair term", text))
+            continue
+        if isinstance(term, FittedProductTerm):
+            orders = len(descriptor.degrees)
+            rows.append(("products", f"{len(term.scales)} functions of up to {orders} factors for each species, cutoff "
+                         f"{_lengths(descriptor.cutoff)} Å"))  # fmt: skip
             continue
         points = ", ".join(f"{name} {len(p)}" for name, p in zip(model.species_, term.points, strict=True))
         rows.append(("SOAP term", f"cutoff {_lengths(descriptor.cutoff)} Å, sigma {_lengths(descriptor.sigma)} Å, "

@@ -19,9 +19,10 @@ from castile.cli._files import Pictures, bytes_of, label_keys, warn
 from castile.data import Dataset
 from castile.errors import InputError
 from castile.io import check_output
-from castile.models.force_field import ErrorTable, ForceField, PairTerm, Prediction, SoapTerm
+from castile.models.force_field import ErrorTable, ForceField, Prediction
 from castile.models.force_field._label_check import poor_fit, poor_kinds
 from castile.models.force_field.error_table import error_table, residuals
+from castile.models.force_field.terms import DEFAULT_PRESET, PRESETS
 from castile.parallel import threads as limited_threads
 
 __all__ = ["PICTURES", "draw_errors", "fit", "with_threads"]
@@ -79,11 +80,21 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
             rich_help_panel=_DATA,
         ),
     ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset",
+            "-p",
+            metavar="|".join(PRESETS),
+            help="From the fastest to the most accurate.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = DEFAULT_PRESET,
     n_sparse: Annotated[
         int | None, typer.Option(min=1, help="Sparse points of each species, at most.", rich_help_panel=_MODEL)
     ] = None,
     zeta: Annotated[
-        float | None, typer.Option(help="Power of the kernel: 2 is the fastest.", rich_help_panel=_MODEL)
+        float | None, typer.Option(help="Power of the kernel (default: 2, the fastest).", rich_help_panel=_MODEL)
     ] = None,
     cutoff: Annotated[
         float | None, typer.Option(help="In Å (default: from the density of the data).", rich_help_panel=_MODEL)
@@ -158,9 +169,10 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
         check_output(checkpoint, overwrite=True)
     pictures = Pictures(plots, (*PICTURES, "learning_curve.png") if learning_curve else PICTURES, overwrite)
     model = ForceField(
-        None if cutoff is None else _terms(cutoff, n_sparse, zeta),
-        n_sparse=n_sparse if cutoff is None else None,
-        zeta=zeta if cutoff is None else None,
+        preset,
+        n_sparse=n_sparse,
+        zeta=zeta,
+        cutoff=cutoff,
         noise=_given({"energy": noise_energy, "force": noise_force, "stress": noise_stress}),
         prior=prior,
         baseline=_numbers(atom_energy, "--atom-energy", "Si=-0.81"),
@@ -233,12 +245,6 @@ def _interruptions_explained(checkpoint: Path | None) -> Iterator[None]:
         else:
             text = f"interrupted before anything was kept in {checkpoint}, which is written every half minute"
         raise KeyboardInterrupt(text) from None
-
-
-def _terms(cutoff: float, n_sparse: int | None, zeta: float | None) -> tuple[SoapTerm, PairTerm]:
-    """Return the default terms with a cutoff."""
-    given: dict[str, Any] = _given({"n_sparse": n_sparse, "zeta": zeta}) or {}
-    return SoapTerm(cutoff=cutoff, **given), PairTerm(cutoff=cutoff)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any] | None:

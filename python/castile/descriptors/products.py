@@ -15,7 +15,7 @@ from castile.descriptors._parameters import number_of_primitives
 from castile.descriptors.tabulated import TabulatedBasis
 from castile.errors import InputError, InputTypeError
 
-__all__ = ["Products", "chebyshev_basis"]
+__all__ = ["Products", "chebyshev_basis", "count_products"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -134,15 +134,35 @@ normalize, n_primitives, compression, sparse, dtype, accuracy
         n_functions = number_of_primitives(self, self._radial_limit()) or self._radial_limit()
         return chebyshev_basis(n_functions, cutoff, _checks.positive_length("neighbor_distance", distance))
 
+    def _functions(self, core: Any) -> list[Any]:
+        sizes = core.n_channels, core.n_max, self._angular_limit()
+        return list(_core.product_functions(*sizes, self._product_degrees()))
+
+    def total_degrees(self) -> FloatArray:
+        """Return the sum over its factors of n + l, n counted from 1, for each column: how fine a function it is.
+
+        Returns
+        -------
+        ndarray of shape (n_features,)
+        """
+        core = self._core(self._species_or_raise())
+        functions = self._functions(core)
+        return np.array([float(sum(n + 1 + degree for _, n, degree in factors)) for factors, _ in functions])
+
     def _feature_names(self, species: Sequence[str], core: Any) -> list[str]:
         channels = self._channel_names(species, core)
         names = []
-        sizes = core.n_channels, core.n_max, self._angular_limit()
-        for factors, couplings in _core.product_functions(*sizes, self._product_degrees()):
+        for factors, couplings in self._functions(core):
             parts = ["-".join(channels[channel] for channel, *_ in factors)]
             parts += [f"n{n}l{degree}" for _, n, degree in factors]
             names.append("_".join([*parts, *(f"L{degree}" for degree in couplings)]))
         return names
+
+
+def count_products(n_channels: int, degrees: Sequence[int]) -> int:
+    """Return how many functions a rule leaves for so many species, or their mixtures."""
+    n_max, l_max = _core.product_sizes(tuple(degrees))
+    return len(_core.product_functions(n_channels, n_max, l_max, tuple(degrees)))
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ def test_compress_writes_the_force_field_that_the_library_chooses(tmp_path, fold
     fastest = min(one["microseconds_per_atom"] for one in found["candidates"])
     assert chosen["microseconds_per_atom"] <= 1.08 * fastest
     written = castile.load(out)
-    assert written.foundation_.terms[0].points[0].shape[1] == chosen["features"]
+    assert sum(term.n_features for term in written.foundation_.terms) == chosen["features"]
     assert written.training_["frames"] == 28
     rows = written.evaluate(data.read(folder / "test.xyz")).rows
     assert [row["rmse"] for row in found["test"]["compressed"]] == pytest.approx([row["rmse"] for row in rows])
@@ -39,7 +39,7 @@ def test_compress_prints_a_table_and_marks_what_is_chosen(tmp_path, folder, few,
         assert word in words(text)
     status, text = run(*arguments[:-2], "--tolerance", 0, "--overwrite")
     assert status == 0, text
-    assert castile.load(out).foundation_.terms[0].points[0].shape[1] > 0
+    assert castile.load(out).foundation_.terms[0].n_features > 0
 
 
 def test_what_cannot_be_compressed_is_one_line(tmp_path, folder, run):

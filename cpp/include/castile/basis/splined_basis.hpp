@@ -58,7 +58,12 @@ class SplinedBasis {
   }
   std::int64_t n_rows() const { return n_rows_; }
   const T* data() const { return data_.data(); }
-  std::int64_t n_bytes() const { return static_cast<std::int64_t>(data_.size() * sizeof(T)); }
+  /// Whether all degrees have the same functions; then there are rows with just one copy of them, which differ from the
+  /// others in what is seen at r = 0.
+  bool shares_functions() const { return !shared_data_.empty(); }
+  const T* shared_data() const { return shared_data_.data(); }
+  std::int64_t shared_row_length() const { return (n_padded_ + per_line - 1) / per_line * per_line; }
+  std::int64_t n_bytes() const { return static_cast<std::int64_t>((data_.size() + shared_data_.size()) * sizeof(T)); }
   double step() const { return step_; }
   /// From there on, everything is zero: the smaller of the weight's reach and the basis' support.
   double end() const { return end_; }
@@ -78,6 +83,7 @@ class SplinedBasis {
   void tabulate(const RadialBasis& basis);
   void store(std::int64_t row, const double* functions);
   void store_origin(const RadialBasis& basis);
+  void store_shared();
   double measure_error(const RadialBasis& basis) const;
   RadialWeights locate(double r) const;
   void interpolate(const RadialWeights& weights, double* values, double* derivatives) const;
@@ -92,7 +98,7 @@ class SplinedBasis {
   double step_ = 0.0;
   double error_ = 0.0;
   double largest_value_ = 0.0;
-  AlignedVector<T> data_;
+  AlignedVector<T> data_, shared_data_;
 };
 
 }  // namespace castile

@@ -7,8 +7,8 @@
 
 namespace castile {
 
-/// The features of one center at a time from its pairs, before any averaging or normalisation, and the way back: for
-/// those that have the pairs already, such as potentials. Holds buffers; one per thread.
+/// The features of a center from its pairs, before any averaging or normalisation, and the way back: for those that
+/// have the pairs already, such as potentials. Holds buffers; as many per thread as there are centers at once.
 class CenterFeatures {
  public:
   explicit CenterFeatures(const DensityDescriptor<double>& descriptor) : descriptor_(&descriptor) {}
@@ -17,12 +17,22 @@ class CenterFeatures {
   void expand(const PairBuffer& pairs, std::int64_t first, std::int64_t last, const std::int32_t* species,
               std::int32_t own_species, ExpansionScratch<double>& scratch);
 
-  /// Writes the row, (n_features).
-  void write(double* row, FeatureHead<double>::Scratch& scratch) const;
+  /// Buffers for several centers.
+  struct RowScratch {
+    FeatureHead<double>::Scratch head;
+    std::vector<const Coefficients<double>*> coefficients;
+    std::vector<std::vector<double>*> gradients;
+  };
 
-  /// Writes dE/dD (n_pairs, 3) from dE/drow.
-  void pull_back(const double* grad_row, double* grad_D, ExpansionScratch<double>& scratch,
-                 FeatureHead<double>::Scratch& head_scratch);
+  /// Writes the rows (n, n_features) of the first n of some centers, which were expanded.
+  static void write_rows(std::int64_t n, const std::vector<CenterFeatures>& centers, double* rows, RowScratch& scratch);
+
+  /// Takes dE/drow (n, n_features) of the same centers, after `write_rows` with the same scratch.
+  static void pull_back_rows(std::int64_t n, std::vector<CenterFeatures>& centers, const double* grad_rows,
+                             RowScratch& scratch);
+
+  /// Writes dE/dD (n_pairs, 3) of this center, after `pull_back_rows`.
+  void write_gradients(double* grad_D, ExpansionScratch<double>& scratch);
 
   /// Species of the pairs, ascending; the center's own is among them.
   const std::vector<std::int32_t>& species() const { return environment_.species; }

@@ -225,9 +225,9 @@ class DensityDescriptor {
                double* grad_positions, double* grad_points, double* grad_strain) const;
 
   DensityDescriptorParameters parameters_;
+  std::unique_ptr<FeatureHead<T>> head_;
   DensityExpansion<T> expansion_;
   ChannelMixing<T> mixing_;
-  std::unique_ptr<FeatureHead<T>> head_;
   std::vector<std::unique_ptr<FeatureHead<T>>> narrow_heads_;  ///< for 0, 1, ... channels; empty if rows have no fewer
 };
 

@@ -27,6 +27,8 @@ struct DensityExpansionParameters {
   std::vector<int> table_of_species;    ///< (n_species); empty: the first
   std::vector<double> species_weights;  ///< (n_species): factors of the atoms' densities; empty: one
   double center_weight = 1.0;           ///< factor of the density at the center itself
+  /// (l_max + 1), not rising: so many radial functions of each degree matter, the others may be zero; empty: n_max.
+  std::vector<int> functions_of_degree;
 
   int n_max() const { return tables.front().basis.n_max; }
   int l_max() const { return tables.front().basis.l_max; }

@@ -74,6 +74,17 @@ class FeatureHead {
   virtual void vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c,
                    Scratch& scratch) const = 0;
 
+  /// Writes the rows (n, n_features) of several centers, each with the bits that `forward` gives it.
+  virtual void forward_rows(std::int64_t n, const Coefficients<T>* const* centers, T* features, Scratch& scratch) const;
+
+  /// Writes their dE/dc from dE/dfeatures (n, n_features), after `forward_rows` of the same centers with the same
+  /// scratch.
+  virtual void vjp_rows(std::int64_t n, const Coefficients<T>* const* centers, const T* grad_features,
+                        std::vector<T>* const* grad_c, Scratch& scratch) const;
+
+  /// How many radial functions of each degree the rows depend on, not rising; empty: on all.
+  virtual std::vector<int> functions_of_degree() const { return {}; }
+
   /// Columns that can be non-zero when only these channels (ascending) are there, ascending.
   virtual std::vector<ColumnRange> columns_of_channels(const std::vector<std::int32_t>& channels) const = 0;
 

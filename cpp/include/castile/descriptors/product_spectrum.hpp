@@ -28,6 +28,11 @@ class ProductSpectrum final : public FeatureHead<T> {
   void forward(const Coefficients<T>& c, T* features, Scratch& scratch) const override;
   void jvp(const Coefficients<T>& c, const std::vector<T>& c_dot, T* features_dot, Scratch& scratch) const override;
   void vjp(const Coefficients<T>& c, const T* grad_features, std::vector<T>& grad_c, Scratch& scratch) const override;
+  void forward_rows(std::int64_t n, const Coefficients<T>* const* centers, T* features,
+                    Scratch& scratch) const override;
+  void vjp_rows(std::int64_t n, const Coefficients<T>* const* centers, const T* grad_features,
+                std::vector<T>* const* grad_c, Scratch& scratch) const override;
+  std::vector<int> functions_of_degree() const override;
   std::vector<ColumnRange> columns_of_channels(const std::vector<std::int32_t>& channels) const override;
   std::vector<ColumnRange> columns_touched_by(std::int32_t channel) const override;
   void prepare_center(const Coefficients<T>& c, Scratch& scratch) const override;
@@ -38,8 +43,11 @@ class ProductSpectrum final : public FeatureHead<T> {
   template <typename Wanted>
   std::vector<ColumnRange> columns_where(const Wanted& wanted) const;
   simd::ProductList<T> list() const;
-  /// Writes `values`, laid out as the coefficients c, to the inputs; in all lanes the same.
-  void write_inputs(const Coefficients<T>& c, const std::vector<T>& values, AlignedVector<T>& nodes) const;
+  std::int64_t nodes_size() const;  ///< numbers of all nodes
+  /// Writes `values`, laid out as the coefficients c, to the inputs in `n_lanes` lanes from `lane` on, which are zero.
+  void write_inputs(const Coefficients<T>& c, const std::vector<T>& values, std::int64_t lane, std::int64_t n_lanes,
+                    T* nodes) const;
+  void read_gradients(const Coefficients<T>& c, const T* gradients, std::int64_t lane, std::vector<T>& grad_c) const;
   /// Calls visit(input, index of its channel in c) for the inputs whose channels are there.
   template <typename Visit>
   void for_each_input(const Coefficients<T>& c, const Visit& visit) const;

@@ -5,7 +5,7 @@ from castile.models.force_field.force_field import ForceField
 from castile.models.force_field.learning import LearningCurve
 from castile.models.force_field.loading import load
 from castile.models.force_field.prediction import Prediction, Uncertainty
-from castile.models.force_field.terms import PairTerm, SoapTerm
+from castile.models.force_field.terms import PairTerm, ProductTerm, SoapTerm
 from castile.models.force_field.tuning import Settings, Trial, Tuning
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "LearningCurve",
     "PairTerm",
     "Prediction",
+    "ProductTerm",
     "Settings",
     "SoapTerm",
     "Trial",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,19 @@ from castile.io import describe_descriptor, restore_descriptor
 from castile.kernels._blocks import DotProduct, kernel_of_rows
 from castile.models.force_field._lengths import Lengths
 from castile.models.force_field._whitening import DiagonalBlock, EigenBlock, TriangularBlock, kernel_block
-from castile.models.force_field.terms import REDUCTIONS, PairTerm, SoapTerm, Term, descriptor_for
+from castile.models.force_field.terms import REDUCTIONS, PairTerm, ProductTerm, SoapTerm, Term, descriptor_for
 from castile.models.selection import select
 from castile.progress import cut
 
-__all__ = ["FittedPairTerm", "FittedSoapTerm", "FittedTerm", "fit_term", "restore_term"]
+__all__ = [
+    "FittedFunctions",
+    "FittedPairTerm",
+    "FittedProductTerm",
+    "FittedSoapTerm",
+    "FittedTerm",
+    "fit_term",
+    "restore_term",
+]
 
 FloatArray = npt.NDArray[np.float64]
 Block = TriangularBlock | EigenBlock | DiagonalBlock
@@ -61,6 +69,11 @@ class FittedSoapTerm:
     selection: str = "cholesky"
     projections: tuple[FloatArray, ...] | None = None
     reduction: str = "pca"
+
+    @property
+    def n_features(self) -> int:
+        """Length of the rows that the kernel sees."""
+        return self.points[0].shape[1]
 
     @property
     def n_columns(self) -> int:
@@ -129,15 +142,15 @@ class FittedSoapTerm:
 
 
 @dataclass(frozen=True, eq=False)
-class FittedPairTerm:
-    """Pair functions, which are the columns.
+class FittedFunctions:
+    """Functions of a center's neighborhood that are the columns, for each species of the center.
 
     Attributes
     ----------
-    descriptor : RadialSpectrum
+    descriptor : RadialSpectrum or Products
         With species.
     scales : ndarray of shape (n_features,)
-        Root mean square of the features in the training data: each function is to add about as much to an energy.
+        What prior standard deviations are inversely proportional to.
     prior_factor : float
     """
 
@@ -145,10 +158,17 @@ class FittedPairTerm:
     scales: FloatArray
     prior_factor: float = 1.0
 
+    kind: ClassVar[str]
+
+    @property
+    def n_features(self) -> int:
+        """Functions of one species of the center."""
+        return len(self.scales)
+
     @property
     def n_columns(self) -> int:
         """Functions for each species of the center."""
-        return len(self.descriptor.species) * len(self.scales)
+        return len(self.descriptor._species_or_raise()) * len(self.scales)
 
     def columns(self) -> _core.DescriptorColumns:
         """Return what writes the columns."""
@@ -156,30 +176,49 @@ class FittedPairTerm:
 
     def blocks(self) -> list[Block]:
         """Return the prior of the columns, for a force field whose prior is one."""
-        return [DiagonalBlock(np.tile(self.prior_factor / self.scales, len(self.descriptor.species)))]
+        return [DiagonalBlock(np.tile(self.prior_factor / self.scales, len(self.descriptor._species_or_raise())))]
 
     def part(self, weights: FloatArray, members: FloatArray | None = None) -> _core.DescriptorTerm:
         """Return the term with weights (n_columns,) and those of a committee, (n_members, n_columns)."""
-        sizes = [len(self.scales)] * len(self.descriptor.species)
-        rows = [np.eye(size) for size in sizes]
-        others = None if members is None else _parts(members, sizes)
-        return _core.DescriptorTerm(core_of(self.descriptor), 1.0, False, rows, _parts(weights, sizes), others)
-
-    def specification(self) -> PairTerm:
-        """Return the term that would be fitted like this."""
-        return PairTerm(self.descriptor.n_max, self.descriptor.cutoff, self.prior_factor)
+        n_species, size = len(self.descriptor._species_or_raise()), len(self.scales)
+        vectors = weights[None] if members is None else np.concatenate([weights[None], members])
+        # Products with the vectors of weights, of which the first one counts, and each member's is its own.
+        chosen = np.eye(len(vectors))
+        others = None if members is None else [chosen[1:]] * n_species
+        rows = _parts(vectors, [size] * n_species)
+        return _core.DescriptorTerm(core_of(self.descriptor), 1.0, False, rows, [chosen[0]] * n_species, others)
 
     def describe(self) -> tuple[dict[str, Any], dict[str, FloatArray]]:
         """Return metadata and arrays for a file."""
         metadata = {
-            "kind": "pair",
+            "kind": self.kind,
             "descriptor": describe_descriptor(self.descriptor),
             "prior_factor": self.prior_factor,
         }
         return metadata, {"scales": self.scales}
 
 
-FittedTerm = FittedSoapTerm | FittedPairTerm
+class FittedPairTerm(FittedFunctions):
+    """Pair functions; scales are their root mean squares, as each is to add about as much to an energy."""
+
+    kind = "pair"
+
+    def specification(self) -> PairTerm:
+        """Return the term that would be fitted like this."""
+        return PairTerm(self.descriptor.n_max, self.descriptor.cutoff, self.prior_factor)
+
+
+class FittedProductTerm(FittedFunctions):
+    """Products of density coefficients; scales rise with their degrees."""
+
+    kind = "product"
+
+    def specification(self) -> ProductTerm:
+        """Return the term that would be fitted like this."""
+        return ProductTerm(self.descriptor, prior_factor=self.prior_factor)
+
+
+FittedTerm = FittedSoapTerm | FittedPairTerm | FittedProductTerm
 
 
 def _parts(values: FloatArray, sizes: list[int]) -> list[FloatArray]:
@@ -205,7 +244,7 @@ def fit_term(
 
     Parameters
     ----------
-    term : SoapTerm or PairTerm
+    term : SoapTerm, PairTerm or ProductTerm
     frames : list of ase.Atoms
     species : tuple of str
     lengths : Lengths
@@ -216,6 +255,8 @@ def fit_term(
     descriptor = descriptor_for(term, species, lengths, frames)
     if isinstance(term, PairTerm):
         return FittedPairTerm(descriptor, _root_mean_squares(descriptor, frames), term.prior_factor)
+    if isinstance(term, ProductTerm):
+        return FittedProductTerm(descriptor, (descriptor.total_degrees() / 2.0) ** 2, term.prior_factor)
     points, projections, wanted = [], [], term.points_of_each(len(species))
     n_features = len(descriptor.get_feature_names_out())
     reduces = term.n_features is not None and term.n_features < n_features
@@ -313,9 +354,11 @@ def restore_term(metadata: Mapping[str, Any], arrays: Mapping[str, FloatArray]) 
     """Make the term that ``describe`` described; raise InputError if that cannot be."""
     try:
         descriptor = restore_descriptor(metadata["descriptor"])
-        if metadata["kind"] == "pair":
-            return FittedPairTerm(descriptor, arrays["scales"], float(metadata["prior_factor"]))
-        _checks.choice("kind", metadata["kind"], ("pair", "soap"))
+        functions = {kind.kind: kind for kind in (FittedPairTerm, FittedProductTerm)}
+        if metadata["kind"] in functions:
+            made = functions[metadata["kind"]](descriptor, arrays["scales"], float(metadata["prior_factor"]))
+            return cast(FittedTerm, made)
+        _checks.choice("kind", metadata["kind"], (*functions, "soap"))
         species = range(len(descriptor.species_))
         points = tuple(arrays[f"points_{k}"] for k in species)
         factor, selection = float(metadata["prior_factor"]), str(metadata["selection"])

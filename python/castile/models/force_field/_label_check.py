@@ -25,7 +25,11 @@ FloatArray = npt.NDArray[np.float64]
 
 _POOR = 0.5  # R² of training labels, below which something may be wrong with them
 _GOOD = 0.9  # R² of the other kinds once the wrong one is left out, and its correlation with what they predict
+_SURE, _ENOUGH = 0.95, 25  # correlation and number of labels where the fit explains all of them
 _CLOSE = 0.15  # relative deviation of a factor: what is predicted of a kind that was left out has its errors
+_OF_UNIT = 0.25  # logarithm: predictions tend to be too small, as the prior has it
+_DOUBTFUL = 3.0  # factor that a model gives which learned little of a kind
+_SIGN_ALONE = 0.4  # logarithm of a factor that is no unit's
 _FAR = 5.0  # factor that is worth a word, though it is no unit's
 _MOST_FRAMES = 100  # that are predicted to find a reason
 _NAMES = {"energy": "energies", "force": "forces", "stress": "stresses"}
@@ -51,7 +55,8 @@ def label_notes(model: ForceField, dataset: Dataset, found: Sequence[Residuals])
 
     A kind that contradicts the others spoils the predictions of all. So each is left out in turn, which costs one
     solution from the sums over rows and the prediction of some frames: if the others agree then, and predict what was
-    left out but for a factor, that factor tells the reason.
+    left out but for a factor, that factor tells the reason. A flexible model may explain training labels that are
+    wrong, too; then only a factor far from one counts.
 
     Parameters
     ----------
@@ -67,13 +72,17 @@ def label_notes(model: ForceField, dataset: Dataset, found: Sequence[Residuals])
     list of str
         Empty as a rule: also where labels are explained poorly, but nothing is found to be wrong with them.
     """
-    poor = poor_kinds(model, found)
-    if not poor:
+    if len(found) < 2:
         return []
-    reasons = [_reason_without(model, dataset, one.kind) for one in found] if len(found) > 1 else []
+    poor = poor_kinds(model, found)
+    comparisons = [(one.kind, _without(model, dataset, one.kind)) for one in found if model.state_.n_rows[one.kind]]
+    reasons = [explanation(kind, *both, poor=bool(poor)) for kind, both in comparisons if both is not None]
     # Of two kinds that contradict each other, either may be wrong.
     remedy = ", or ".join(reason for reason in reasons if reason is not None)
-    return [f"{poor_fit(poor)}; {remedy}"] if remedy else []
+    if not remedy:
+        return []
+    begin = poor_fit(poor) if poor else "the labels contradict each other, though the fit explains them"
+    return [f"{begin}; {remedy}"]
 
 
 def poor_kinds(model: ForceField, found: Sequence[Residuals]) -> list[tuple[str, float]]:
@@ -95,13 +104,15 @@ def unexplained(found: Sequence[Residuals]) -> list[tuple[str, float, float]]:
     return [(row["quantity"], row["r2"], row["rmse"]) for row in rows if row["r2"] < _POOR]
 
 
-def explanation(kind: str, predicted: FloatArray, labels: FloatArray) -> str | None:
+def explanation(kind: str, predicted: FloatArray, labels: FloatArray, *, poor: bool = True) -> str | None:
     """Return what is likely wrong with labels that are predicted from other kinds of labels.
 
     Parameters
     ----------
     kind : {"energy", "force", "stress"}
     predicted, labels : ndarray of shape (n,)
+    poor : bool
+        Whether some labels are not explained, so that one kind must be wrong.
 
     Returns
     -------
@@ -110,25 +121,25 @@ def explanation(kind: str, predicted: FloatArray, labels: FloatArray) -> str | N
     """
     x, y = predicted - predicted.mean(), labels - labels.mean()
     scale = float(np.sqrt((x @ x) * (y @ y)))
-    if scale == 0.0 or abs(x @ y) < _GOOD * scale:
+    if scale == 0.0 or abs(x @ y) < (_GOOD if poor else _SURE) * scale or (not poor and len(x) < _ENOUGH):
         return None
     factor = float(np.sign(x @ y) * np.sqrt((y @ y) / (x @ x)))
     names = _NAMES[kind]
-    if abs(factor - 1.0) < _CLOSE:
+    if abs(factor - 1.0) < _CLOSE or (not poor and 1.0 / _DOUBTFUL < factor < _DOUBTFUL):
         return None
     sign = " with the other sign" if factor < 0.0 else ""
-    if abs(factor + 1.0) < _CLOSE:
+    if factor < 0.0 and abs(np.log(-factor)) < _SIGN_ALONE:
         return f"{names} likely have the other sign"
     unit, expected = min(_FACTORS[kind].items(), key=lambda item: abs(np.log(abs(factor) / item[1])))
-    if abs(abs(factor) / expected - 1.0) < _CLOSE:
+    if abs(np.log(abs(factor) / expected)) < _OF_UNIT:
         return f"{names} are likely in {unit}{sign}"
     if factor > 0.0 and abs(np.log(factor)) < np.log(_FAR):  # as a poor fit gives
         return None
     return f"{names} are {plain(factor, 3)} times what the other labels say: another unit, or another key?"
 
 
-def _reason_without(model: ForceField, dataset: Dataset, kind: str) -> str | None:
-    """Return what is wrong with a kind if the others agree without it."""
+def _without(model: ForceField, dataset: Dataset, kind: str) -> tuple[FloatArray, FloatArray] | None:
+    """Return what the other kinds predict of a kind, and its labels, if the others agree without it."""
     other = copy.copy(model)
     other.noise_factor = 1.0
     noise = {name: sigma * (_IGNORED if name == kind else 1.0) for name, sigma in model.foundation_.noise.items()}
@@ -148,7 +159,7 @@ def _reason_without(model: ForceField, dataset: Dataset, kind: str) -> str | Non
         counted = dataset.has_energy & ~dataset.isolated
         fractions = (compositions(dataset, model.species_) / dataset.n_atoms[:, None])[counted]
         predicted, labels = (_without_composition(values, fractions) for values in (predicted, labels))
-    return explanation(kind, predicted, labels)
+    return predicted, labels
 
 
 def _r2(found: dict[str, Residuals]) -> dict[str, float]:

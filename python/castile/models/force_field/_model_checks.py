@@ -10,13 +10,13 @@ import numpy.typing as npt
 import scipy.linalg
 
 from castile import _checks
-from castile.descriptors import SOAP, RadialSpectrum
+from castile.descriptors import SOAP, Products, RadialSpectrum
 from castile.errors import InputError
 from castile.kernels._rows import check_zeta
 from castile.models.force_field._blas import one_thread
 from castile.models.force_field._calibration import Calibration
 from castile.models.force_field._columns import Block, DiagonalBlock, TriangularBlock, positive
-from castile.models.force_field._fitted_terms import FittedSoapTerm, FittedTerm
+from castile.models.force_field._fitted_terms import FittedPairTerm, FittedProductTerm, FittedSoapTerm, FittedTerm
 from castile.models.force_field._noise import KINDS
 from castile.models.force_field._repulsion import RepulsionRadii
 from castile.models.force_field._solution import Solution
@@ -93,8 +93,9 @@ def check_radii(repulsion: RepulsionRadii, species: Sequence[str]) -> None:
 
 def check_terms(terms: Sequence[FittedTerm], species: tuple[str, ...]) -> None:
     """Raise InputError unless each term has a descriptor of these species, and numbers of its length."""
+    kinds: dict[Any, Any] = {FittedSoapTerm: SOAP, FittedPairTerm: RadialSpectrum, FittedProductTerm: Products}
     for term in terms:
-        kind = SOAP if isinstance(term, FittedSoapTerm) else RadialSpectrum
+        kind = kinds[type(term)]
         if type(term.descriptor) is not kind or tuple(term.descriptor.species_) != species:
             raise InputError(f"a term must have a {kind.__name__} of the species {', '.join(species)}")
         positive("prior_factor", term.prior_factor)

@@ -15,9 +15,10 @@ from castile import _checks, data
 from castile.data import Dataset
 from castile.descriptors import SOAP
 from castile.errors import CastileError, InputError
+from castile.models.force_field._parameters import OF_PRESETS
 from castile.models.force_field._units import SHOWN
 from castile.models.force_field.error_table import ErrorTable
-from castile.models.force_field.terms import SoapTerm, Term
+from castile.models.force_field.terms import ProductTerm, SoapTerm, Term, finest_degrees
 
 if TYPE_CHECKING:
     from castile.models.force_field.force_field import ForceField
@@ -28,6 +29,7 @@ _HELD_OUT = 0.2
 _REPEATS = 3
 _SAME_SPEED = 1.08  # times that differ by less do so by chance
 
+_SHARES = (0.5, 0.25)  # of the products
 _PROJECTIONS = (("pca", 0.5), ("pca", 0.25), ("cur", 0.5))
 
 
@@ -40,7 +42,7 @@ class Candidate:
     name : str
     terms : tuple of terms
     n_features : int
-        Of the SOAP terms together.
+        Of all terms together.
     micros : float
         µs per atom of energies and forces, on the threads in use.
     errors : ErrorTable
@@ -80,9 +82,7 @@ class CompressionTable:
         head = f"  {'descriptor':<34} {'features':>8} {'µs/atom':>8}"
         lines = [head + "".join(f" {kind + ', ' + SHOWN[kind][1]:>18}" for kind in known)]
         lines += [f"{'*' if one is self.chosen else ' '} {one}" for one in self.candidates]
-        return "\n".join(
-            [*lines, "* chosen: errors within the tolerance, and about as fast as any such"]
-        )
+        return "\n".join([*lines, "* chosen: errors within the tolerance, and about as fast as any such"])
 
     __repr__ = __str__
 
@@ -134,8 +134,13 @@ def _growth(errors: ErrorTable, own: ErrorTable) -> float:
 
 
 def _smaller(terms: tuple[Term, ...]) -> Iterator[tuple[str, tuple[Term, ...]]]:
-    """Yield terms with fewer features: projections, learned radial functions, lower degrees, a quadratic kernel."""
+    """Yield terms with fewer features: products, no kernel, projections, optimal radial functions, lower degrees."""
     yield "as it is", terms
+    for n_functions, changed in _with_fewer_products(terms):
+        yield f"{n_functions} products", changed
+    products = tuple(term for term in terms if not isinstance(term, SoapTerm))
+    if products and len(products) < len(terms):
+        yield "no SOAP term", products
     soaps = [term.descriptor for term in terms if isinstance(term, SoapTerm) and term.descriptor is not None]
     if not soaps:
         return
@@ -149,6 +154,31 @@ def _smaller(terms: tuple[Term, ...]) -> Iterator[tuple[str, tuple[Term, ...]]]:
             changed = tuple(_changed(term, zeta, number) for term in terms)
             if changed != terms:
                 yield f"zeta {zeta:g}, {n_max} optimal functions, l_max {l_max}", changed
+
+
+def _with_fewer_products(terms: tuple[Term, ...]) -> Iterator[tuple[int, tuple[Term, ...]]]:
+    """Yield terms with a half and a quarter of the products, and how many these are."""
+    before = _n_products(terms)
+    for share in _SHARES:
+        changed = tuple(_fewer_products(term, share) for term in terms)
+        n_functions = _n_products(changed)
+        if 0 < n_functions < before:
+            before = n_functions
+            yield n_functions, changed
+
+
+def _n_products(terms: tuple[Term, ...]) -> int:
+    own = [term.descriptor for term in terms if isinstance(term, ProductTerm)]
+    return sum(len(descriptor.get_feature_names_out()) for descriptor in own if descriptor is not None)
+
+
+def _fewer_products(term: Term, share: float) -> Term:
+    if not isinstance(term, ProductTerm) or term.descriptor is None:
+        return term
+    own = term.descriptor
+    n_functions = round(share * len(own.get_feature_names_out()))
+    n_channels = len(own.species_ if hasattr(own, "species_") else own.species)
+    return replace(term, descriptor=clone(own).set_params(degrees=finest_degrees(n_channels, n_functions)))
 
 
 def _projected(term: Term, share: float, reduction: str) -> Term:
@@ -182,7 +212,7 @@ def _changed(term: Term, zeta: float, number: int) -> Term:
 
 
 def _measure(model: ForceField, name: str, terms: tuple[Term, ...], train: Dataset, test: Dataset) -> Candidate:
-    fitted = clone(model).set_params(terms=terms, descriptor=None, zeta=None, n_sparse=None, calibration=0.0)
+    fitted = clone(model).set_params(terms=terms, calibration=0.0, **dict.fromkeys(OF_PRESETS))
     with warnings.catch_warnings():  # of the labels, which the fit of the whole says once
         warnings.simplefilter("ignore")
         fitted.fit(train)
@@ -191,5 +221,5 @@ def _measure(model: ForceField, name: str, terms: tuple[Term, ...], train: Datas
         begin = time.perf_counter()
         fitted.predict(test.frames)
         micros.append(1e6 * (time.perf_counter() - begin) / len(test.numbers))
-    n_features = sum(term.points[0].shape[1] for term in fitted.foundation_.terms if hasattr(term, "points"))
+    n_features = sum(term.n_features for term in fitted.foundation_.terms)
     return Candidate(name, terms, n_features, min(micros), fitted.evaluate(test))

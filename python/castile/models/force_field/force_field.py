@@ -29,7 +29,14 @@ from castile.models.force_field._label_check import label_notes
 from castile.models.force_field._memory_plan import MemoryPlan, plan_memory
 from castile.models.force_field._noise import KINDS
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
-from castile.models.force_field._parameters import check_parameters, checked_share, noise_factors, repels, terms_of
+from castile.models.force_field._parameters import (
+    OF_PRESETS,
+    check_parameters,
+    checked_share,
+    noise_factors,
+    repels,
+    terms_of,
+)
 from castile.models.force_field._persistence import fingerprint, load, save
 from castile.models.force_field._posterior import Posterior
 from castile.models.force_field._reference import reference_labels, subtract_reference
@@ -45,7 +52,7 @@ from castile.models.force_field.error_table import ErrorTable, error_table, resi
 from castile.models.force_field.learning import LearningCurve, learning_curve
 from castile.models.force_field.prediction import Prediction, Uncertainty
 from castile.models.force_field.terms import Term
-from castile.models.force_field.tuning import tune
+from castile.models.force_field.tuning import Tuning, tune
 from castile.progress import track
 from castile.structures import as_frames, as_structure_arrays, trained_species_table
 
@@ -63,17 +70,21 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     r"""A conservative potential fitted to energies, forces and stresses by sparse Gaussian process regression.
 
     The energy is a sum over atoms of reference energies and of functions of their neighborhoods: the kernel
-    :math:`(p \cdot p')^\zeta` of SOAP environments with sparse points, and pair functions. All weights come from one
-    linear problem with Gaussian priors, which gives their posterior, too. Forces and stresses are exact derivatives.
+    :math:`(p \cdot p')^\zeta` of SOAP environments with sparse points, and products of up to five density coefficients
+    (an atomic cluster expansion), which see several neighbors at a time. All weights come from one linear problem with
+    Gaussian priors, which gives their posterior, too. Forces and stresses are exact derivatives.
 
     Parameters
     ----------
-    terms : sequence of SoapTerm and PairTerm, optional
-        By default a SOAP term and a pair term. Their lengths follow from the data, unless they are given.
+    terms : {"fast", "balanced", "accurate"} or sequence of SoapTerm, ProductTerm and PairTerm, optional
+        "fast": products alone, about 500 functions. "balanced", the default: these and a SOAP term of zeta 2.
+        "accurate": as many as 2 500 functions and the SOAP term. Lengths follow from the data, unless they are given.
     descriptor : SOAP, optional
-        Of the default SOAP term, if ``terms`` are not given.
+        Of the SOAP term of a preset.
     zeta, n_sparse : optional
-        Of the default SOAP term, if ``terms`` are not given.
+        Of the SOAP term of a preset.
+    cutoff : float, optional
+        Of the terms of a preset, Å; not of a ``descriptor`` that is given.
     noise : dict, optional
         Standard deviations ``{"energy": eV/atom, "force": eV/Å, "stress": eV/Å³}`` of the labels, or some of these; by
         default 0.0006, 0.06 and 0.0023 times the root mean square of the forces in eV/Å. Labels with sigmas of their
@@ -144,11 +155,12 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        terms: Sequence[Term] | None = None,
+        terms: str | Sequence[Term] | None = None,
         *,
         descriptor: SOAP | None = None,
         zeta: float | None = None,
         n_sparse: int | None = None,
+        cutoff: float | None = None,
         noise: Mapping[str, float] | None = None,
         noise_factor: float | str | None = None,
         prior: float | None = None,
@@ -166,6 +178,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         self.descriptor = descriptor
         self.zeta = zeta
         self.n_sparse = n_sparse
+        self.cutoff = cutoff
         self.noise = noise
         self.noise_factor = noise_factor
         self.prior = prior
@@ -182,6 +195,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     foundation_: Foundation
     calibration_: Calibration | None
     notes_: list[str]
+    tuning_: Tuning
 
     _fitted_names = (
         "species_",
@@ -559,7 +573,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         self._require_fitted()
         own, dataset = self._without_reference(frames)
         table = compress(own, dataset, tolerance, progress)
-        faster = clone(own).set_params(terms=table.chosen.terms, descriptor=None, zeta=None, n_sparse=None)
+        faster = clone(own).set_params(terms=table.chosen.terms, **dict.fromkeys(OF_PRESETS))
         faster.fit(dataset, progress=progress)
         faster.set_params(reference=self.reference, repulsion=self.repulsion)
         faster.compression_ = table

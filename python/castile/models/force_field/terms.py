@@ -3,29 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
 
 from ase import Atoms
 from sklearn.base import clone
 
 from castile import _checks
-from castile.descriptors import SOAP, RadialSpectrum
+from castile.descriptors import SOAP, Products, RadialSpectrum
 from castile.descriptors._learning import learns
+from castile.descriptors.products import count_products
 from castile.errors import InputError, InputTypeError
 from castile.kernels._rows import check_zeta
 from castile.models.force_field._lengths import Lengths
 
-__all__ = ["PairTerm", "SoapTerm", "Term", "default_soap", "descriptor_for"]
+__all__ = [
+    "CUTOFF",
+    "DEFAULT_PRESET",
+    "PRESETS",
+    "PairTerm",
+    "ProductTerm",
+    "SoapTerm",
+    "Term",
+    "cutoff_for",
+    "default_products",
+    "default_soap",
+    "descriptor_for",
+    "finest_degrees",
+]
 
 # In nearest-neighbor distances, from cross-validation on training sets; see docs/force_fields.md.
+CUTOFF = 2.2
 _SIGMA = 0.21
 _CUTOFF_WIDTH = 0.43
 _WEIGHT_RADIUS = 1.28
-_SPACINGS = 2.0  # cutoff in cube roots of the volume per atom
 _SHORTEST_CUTOFF = 5.0  # Å
 _SHORTEST_NEIGHBOR = 1.8  # Å: bonds to hydrogen are no measure of what surrounds an atom
 
 _MOST_POINTS, _POINTS_TOGETHER, _FEWEST_POINTS = 2500, 3600, 600
+
+_FEWEST_FUNCTIONS = 200
+# Degrees by order, from coarse to fine; the steps of one species have 8 to 2 600 functions.
+_RULES: tuple[tuple[int, ...], ...] = (
+    (8,),
+    (8, 4),
+    (8, 6, 5),
+    (8, 8, 6),
+    (8, 8, 6, 6),
+    (8, 9, 7, 6),
+    (8, 10, 8, 6),
+    (8, 11, 9, 8),
+    (8, 12, 10, 8),
+    (8, 13, 11, 9),
+    (8, 14, 12, 10),
+    (8, 15, 13, 10),
+    (8, 16, 14, 11),
+    (8, 16, 14, 12, 11),
+    (8, 17, 15, 12, 11),
+    (8, 18, 16, 13),
+    (8, 18, 16, 14, 12),
+)
 
 REDUCTIONS = ("pca", "cur")
 _SELECTIONS = ("cholesky", "cur", "fps", "random")
@@ -113,22 +150,84 @@ class PairTerm:
         _check_numbers(self)
 
 
-Term = SoapTerm | PairTerm
+@dataclass(frozen=True)
+class ProductTerm:
+    """Invariant products of up to five density coefficients, linear in their weights: an atomic cluster expansion.
+
+    Each species of the center has weights of its own. Their prior falls with the square of a function's total degree,
+    so that smooth functions are preferred.
+
+    Parameters
+    ----------
+    descriptor : Products, optional
+        By default one whose lengths follow from the training data.
+    n_functions : int
+        Functions of each species, at most: the default descriptor has the finest rule of degrees that leaves no more.
+        For several species, so many together, but no fewer than 200 for each.
+    cutoff : float, optional
+        Of the default descriptor, Å.
+    prior_factor : float
+        Prior standard deviation in an atom's energy of a product of total degree 2 that is one, over the ``prior`` of
+        the force field.
+    """
+
+    descriptor: Products | None = None
+    n_functions: int = 500
+    cutoff: float | None = None
+    prior_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.descriptor is not None and not isinstance(self.descriptor, Products):
+            raise InputTypeError(f"descriptor must be a castile.Products, got {type(self.descriptor).__name__}")
+        if self.descriptor is not None:
+            if self.cutoff is not None:
+                raise InputError("give either descriptor or cutoff, which is that of the default descriptor")
+            _check_descriptor(self.descriptor)
+        _checks.integer("n_functions", self.n_functions, 1)
+        _check_numbers(self)
+
+
+Term = SoapTerm | PairTerm | ProductTerm
 
 
 def descriptor_for(term: Term, species: tuple[str, ...], lengths: Lengths, frames: list[Atoms]) -> Any:
     """Return the descriptor of a term for given species; what it learns, it learns from the frames."""
-    if isinstance(term, SoapTerm) and term.descriptor is not None:
+    if not isinstance(term, PairTerm) and term.descriptor is not None:
         descriptor = _with_species(term.descriptor, species)
         if learns(descriptor) and not hasattr(descriptor, "species_"):
             return clone(descriptor).fit(frames)
         return descriptor
-    cutoff = term.cutoff if term.cutoff is not None else max(_SPACINGS * lengths.spacing, _SHORTEST_CUTOFF)
+    cutoff = term.cutoff if term.cutoff is not None else cutoff_for(lengths)
     if isinstance(term, PairTerm):
         neighbor = _neighbor(lengths)
         width = _width(neighbor, cutoff)
         return RadialSpectrum(cutoff, n_max=term.n_max, sigma=_SIGMA * neighbor, species=species, cutoff_width=width)
+    if isinstance(term, ProductTerm):
+        return default_products(species, lengths, cutoff, term.n_functions)
     return default_soap(species, lengths, cutoff)
+
+
+def cutoff_for(lengths: Lengths, factor: float = CUTOFF) -> float:
+    """Return a cutoff in Å that is in proportion to a material's lengths, and not too short for molecules."""
+    return max(factor * lengths.neighbor, _SHORTEST_CUTOFF)
+
+
+def default_products(species: tuple[str, ...], lengths: Lengths, cutoff: float, n_functions: int) -> Products:
+    """Return the descriptor of a term of products."""
+    most = max(n_functions // len(species), min(n_functions, _FEWEST_FUNCTIONS))
+    degrees = finest_degrees(len(species), most)
+    return Products(cutoff, degrees, species, neighbor_distance=_neighbor(lengths))
+
+
+@lru_cache
+def finest_degrees(n_species: int, n_functions: int) -> tuple[int, ...]:
+    """Return the finest of a family of rules that leaves at most so many functions, or the coarsest of all."""
+    chosen = _RULES[0]
+    for rule in _RULES[1:]:
+        if count_products(n_species, rule) > n_functions:
+            break
+        chosen = rule
+    return chosen
 
 
 def default_soap(
@@ -155,9 +254,9 @@ def _width(neighbor: float, cutoff: float) -> float:
     return min(_CUTOFF_WIDTH * neighbor, 0.5 * cutoff)
 
 
-def _with_species(descriptor: SOAP, species: tuple[str, ...]) -> SOAP:
+def _with_species(descriptor: Any, species: tuple[str, ...]) -> Any:
     if descriptor.species is None and not hasattr(descriptor, "species_"):
-        return cast(SOAP, clone(descriptor).set_params(species=species))
+        return clone(descriptor).set_params(species=species)
     known = tuple(descriptor.species if descriptor.species is not None else descriptor.species_)
     missing = [symbol for symbol in species if symbol not in known]
     if missing:
@@ -168,11 +267,11 @@ def _with_species(descriptor: SOAP, species: tuple[str, ...]) -> SOAP:
         # Species that no frame holds have no environments that could be sparse points.
         weights = descriptor.species_weights
         kept = weights and {symbol: weight for symbol, weight in weights.items() if symbol in species}
-        return cast(SOAP, clone(descriptor).set_params(species=species, species_weights=kept))
+        return clone(descriptor).set_params(species=species, species_weights=kept)
     return descriptor
 
 
-def _check_descriptor(descriptor: SOAP) -> None:
+def _check_descriptor(descriptor: SOAP | Products) -> None:
     for name, needed in (("average", "off"), ("sparse", False), ("dtype", "float64")):
         value = getattr(descriptor, name)
         if value != needed:
@@ -184,3 +283,14 @@ def _check_numbers(term: Term) -> None:
         _checks.positive_length("cutoff", term.cutoff)
     if _checks.real("prior_factor", term.prior_factor) <= 0.0:
         raise InputError(f"prior_factor must be above 0, got {term.prior_factor!r}")
+
+
+PRESETS: dict[str, tuple[Term, ...]] = {
+    "fast": (ProductTerm(),),
+    "balanced": (SoapTerm(zeta=2.0), ProductTerm()),
+    "accurate": (SoapTerm(zeta=2.0), ProductTerm(n_functions=2500)),
+}
+"""Terms by name, from the fastest to the most accurate."""
+
+DEFAULT_PRESET = "balanced"
+"""What cross-validation on training sets favors at a moderate cost; see docs/force_fields.md."""

@@ -1,4 +1,4 @@
-"""The search for settings of the default terms, by cross-validation within a time budget."""
+"""The search for settings of a preset, by cross-validation within a time budget."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 
 from castile import _checks, data
 from castile.data import Dataset
 from castile.errors import CastileError, InputError
-from castile.models.force_field._parameters import terms_of
+from castile.models.force_field._normal import NormalEquations
+from castile.models.force_field._parameters import OF_PRESETS, terms_of
 from castile.models.force_field._training import survey
 from castile.models.force_field._units import SHOWN
 from castile.models.force_field.error_table import residuals
-from castile.models.force_field.terms import PairTerm, SoapTerm, default_soap
+from castile.models.force_field.terms import (
+    CUTOFF,
+    DEFAULT_PRESET,
+    PRESETS,
+    ProductTerm,
+    SoapTerm,
+    Term,
+    cutoff_for,
+    default_soap,
+)
 
 if TYPE_CHECKING:
     from castile.models.force_field.force_field import ForceField
@@ -37,32 +48,40 @@ class Settings:
     Attributes
     ----------
     cutoff : float
-        In cube roots of the volume per atom.
+        In distances of nearest neighbors; not less than 5 Å in any case.
+    n_functions : int
+        Of the term of products; 0 without one.
+    energy_noise : float
+        Factor of the default.
+    zeta : float
+        Of the SOAP term; 0 without one, as all that follows.
     sigma : float
         In distances of nearest neighbors.
     n_max, l_max : int
-    zeta : float
-    energy_noise : float
-        Factor of the default.
     """
 
-    cutoff: float = 2.0
+    cutoff: float = CUTOFF
+    n_functions: int = 500
+    energy_noise: float = 1.0
+    zeta: float = 2.0
     sigma: float = 0.21
     n_max: int = 8
     l_max: int = 6
-    zeta: float = 4.0
-    energy_noise: float = 1.0
 
 
-# What is tried, the most telling first.
+_OF_SOAP = ("zeta", "sigma", "n_max", "l_max")
+
+# What is tried, the most telling first. The noise is tried on the sums that are there already.
 _CHOICES: tuple[tuple[str, tuple[Any, ...]], ...] = (
-    ("cutoff", (1.7, 2.3, 2.6)),
-    ("zeta", (2.0, 3.0)),
+    ("cutoff", (1.9, 2.5)),
+    ("energy_noise", (0.5, 2.0)),
+    ("n_functions", (1200, 250)),
+    ("zeta", (4.0,)),
     ("sigma", (0.17, 0.26)),
     ("n_max", (6, 10)),
     ("l_max", (4, 8)),
+    ("cutoff", (2.05, 2.35)),
     ("energy_noise", (0.5, 2.0)),
-    ("cutoff", (1.85, 2.15, 2.45)),
 )
 
 
@@ -90,14 +109,23 @@ class Trial:
         errors = "  ".join(
             f"{kind} {SHOWN[kind][0] * value:.3f} {SHOWN[kind][1]}" for kind, value in self.errors.items()
         )
-        values = " ".join(f"{name}={value:g}" for name, value in asdict(self.settings).items())
+        values = " ".join(f"{name}={value:g}" for name, value in asdict(self.settings).items() if value)
         return f"{values}: {errors or 'failed'} ({self.seconds:.1f} s)"
 
 
 @dataclass
 class Tuning:
-    """All trials, the best first found; ``print`` it."""
+    """All trials, the best first found; ``print`` it.
 
+    Attributes
+    ----------
+    preset : str
+    trials : list of Trial
+    n_frames : int
+        Of the cross-validation.
+    """
+
+    preset: str = DEFAULT_PRESET
     trials: list[Trial] = field(default_factory=list)
     n_frames: int = 0
 
@@ -109,8 +137,7 @@ class Tuning:
     def __str__(self) -> str:
         lines = [
             f"{_FOLDS}-fold cross-validation by blocks on {self.n_frames} frames; errors are mean absolute "
-            "ones. cutoff is in cube roots of the volume per atom, sigma in distances of nearest neighbors, "
-            "energy_noise in that of the default"
+            "ones. cutoff and sigma are in distances of nearest neighbors, energy_noise in that of the default"
         ]
         for trial in self.trials:
             mark = "*" if trial is self.best else " "
@@ -127,7 +154,7 @@ def tune(model: ForceField, dataset: Dataset, budget: float, progress: bool) -> 
     Parameters
     ----------
     model : ForceField
-        With default terms.
+        With a preset, the default one among them.
     dataset : Dataset
     budget : float
         In seconds. Trials use as many frames and sparse points as fit about a dozen times.
@@ -143,9 +170,10 @@ def tune(model: ForceField, dataset: Dataset, budget: float, progress: bool) -> 
     if seconds <= 0.0:
         raise InputError(f"budget must be above 0, in seconds, got {budget!r}")
     tuned = getattr(model, "tuning_", None)
-    if (model.terms is not None and tuned is None) or model.descriptor is not None:
-        raise InputError("tune chooses the terms; leave out terms= and descriptor=")
-    terms_of(model)  # which checks zeta and n_sparse
+    listed = model.terms is not None and not isinstance(model.terms, str)
+    if (listed and tuned is None) or model.descriptor is not None:
+        raise InputError("tune chooses the terms of a preset; leave out terms that are listed, and descriptor=")
+    terms_of(model)  # which checks zeta, n_sparse and cutoff
     _checks.integer("seed", model.seed, 0)
     search = _Search(model, dataset, seconds, progress)
     return search.run()
@@ -156,9 +184,12 @@ class _Search:
         self.model, self.dataset, self.budget, self.progress = model, dataset, budget, progress
         self.end = time.monotonic() + budget
         self.survey = survey(dataset, model.species, model.noise, model.baseline)
-        self.tuning = Tuning()
-        start = Settings() if model.zeta is None else Settings(zeta=float(model.zeta))
-        self.settings = start
+        # What was tuned before is tuned again.
+        named = DEFAULT_PRESET if model.terms is None else model.terms
+        self.preset: str = named if isinstance(named, str) else model.tuning_.preset
+        self.tuning = Tuning(self.preset)
+        self.settings = self._first()
+        self.sums: _Sums | None = None
         self.failure: Exception = InputError("frames have no labels that could be left out and predicted")
 
     def run(self) -> tuple[Tuning, dict[str, Any]]:
@@ -178,6 +209,8 @@ class _Search:
     def _candidates(self) -> Iterator[Settings]:
         tried = {self.settings}
         for name, values in _CHOICES:
+            if not getattr(self.settings, name):  # of a term that the preset has not
+                continue
             for value in values:
                 settings = replace(self.settings, **{name: value})
                 if settings not in tried:
@@ -214,54 +247,91 @@ class _Search:
         score = float(np.mean([np.log(max(value, 1e-12)) for value in errors.values()])) if errors else np.inf
         return Trial(settings, score, errors, time.monotonic() - begin)
 
+    def _first(self) -> Settings:
+        """Return the settings of the preset with what the model says itself."""
+        terms = PRESETS[self.preset]
+        sizes = [term.n_functions for term in terms if isinstance(term, ProductTerm)]
+        first = Settings(n_functions=sizes[0] if sizes else 0)
+        if not any(isinstance(term, SoapTerm) for term in terms):
+            return replace(first, **dict.fromkeys(_OF_SOAP, 0))
+        return first if self.model.zeta is None else replace(first, zeta=float(self.model.zeta))
+
     def _cross_validate(self, settings: Settings) -> dict[str, float]:
         """Return mean absolute errors by kind of frames that were left out; sparse points are those of all frames."""
-        from sklearn.base import clone
-
-        model = clone(self.model).set_params(calibration=0.0, **self._parameters(settings, trial=True))
-        whole = model.prepare(self.subset)
-        n_folds = min(_FOLDS, len(self.subset))
-        parts = [test for _, test in data.folds(self.subset, n_folds, method="block", seed=self.model.seed)]
-        states = []
-        for part in parts:
-            whole.state_ = type(whole.state_)(whole.state_.n_columns)
-            whole.accumulate(self.subset.subset(part))
-            states.append(whole.state_)
-        train_only = np.setdiff1d(np.arange(len(self.subset)), np.concatenate(parts))
+        sums = self._sums_for(settings)
         found: dict[str, list[npt.NDArray[np.float64]]] = {}
-        for left_out, part in enumerate(parts):
-            whole.state_ = type(whole.state_)(whole.state_.n_columns)
-            if len(train_only):
-                whole.accumulate(self.subset.subset(train_only))
-            for number, state in enumerate(states):
-                if number != left_out:
-                    whole.state_.merge(state)
-            whole.solve()
-            for kind, errors in _absolute_errors(whole, self.subset.subset(part)).items():
+        for left_out, part in enumerate(sums.parts):
+            model = sums.without(left_out, self._noise(settings))
+            for kind, errors in _absolute_errors(model, self.subset.subset(part)).items():
                 found.setdefault(kind, []).append(errors)
         return {kind: float(np.concatenate(values).mean()) for kind, values in found.items()}
 
-    def _parameters(self, settings: Settings, trial: bool = False) -> dict[str, Any]:
-        cutoff = settings.cutoff * self.survey.lengths.spacing
-        soap = default_soap(
-            self.survey.species,
-            self.survey.lengths,
-            cutoff,
-            n_max=settings.n_max,
-            l_max=settings.l_max,
-            sigma=settings.sigma,
-        )
+    def _sums_for(self, settings: Settings) -> _Sums:
+        """Return sums over the rows of all parts; the last ones are kept, for settings that need no others."""
+        key = replace(settings, energy_noise=1.0)
+        if self.sums is None or self.sums.settings != key or self.sums.subset is not self.subset:
+            self.sums = None  # before there are others
+            terms = self._terms(settings, trial=True)
+            parameters = {"terms": terms, "calibration": 0.0, **dict.fromkeys(OF_PRESETS)}
+            self.sums = _Sums(clone(self.model).set_params(**parameters), self.subset, key)
+        return self.sums
+
+    def _noise(self, settings: Settings) -> dict[str, float]:
+        noise = self.survey.noise
+        return {**noise, "energy": settings.energy_noise * noise["energy"]}
+
+    def _terms(self, settings: Settings, trial: bool = False) -> tuple[Term, ...]:
+        lengths = self.survey.lengths
+        cutoff = cutoff_for(lengths, settings.cutoff) if self.model.cutoff is None else float(self.model.cutoff)
         n_sparse = self.model.n_sparse
         if trial:
             n_sparse = min(n_sparse or _MOST_POINTS, _MOST_POINTS)
-        terms = (SoapTerm(soap, settings.zeta, n_sparse), PairTerm(cutoff=cutoff))
-        parameters: dict[str, Any] = {"terms": terms, "zeta": None, "n_sparse": None}
+        terms: list[Term] = []
+        for term in PRESETS[self.preset]:
+            if isinstance(term, SoapTerm):
+                sizes = {"n_max": settings.n_max, "l_max": settings.l_max}
+                soap = default_soap(self.survey.species, lengths, cutoff, sigma=settings.sigma, **sizes)
+                terms.append(replace(term, descriptor=soap, zeta=settings.zeta, n_sparse=n_sparse))
+            elif isinstance(term, ProductTerm):
+                terms.append(replace(term, cutoff=cutoff, n_functions=settings.n_functions))
+        return tuple(terms)
+
+    def _parameters(self, settings: Settings) -> dict[str, Any]:
+        parameters = {"terms": self._terms(settings), **dict.fromkeys(OF_PRESETS)}
         if settings.energy_noise != 1.0:
-            energy = settings.energy_noise * self.survey.noise["energy"]
-            parameters["noise"] = {**self.survey.noise, "energy": energy}
+            parameters["noise"] = self._noise(settings)
             if self.model.noise_factor is None and self.model.noise is None:
                 parameters["noise_factor"] = "evidence"  # as without a change of this noise
         return parameters
+
+
+class _Sums:
+    """Sums over the rows of each part of a cross-validation, from which models without one of them follow."""
+
+    def __init__(self, model: ForceField, subset: Dataset, settings: Settings) -> None:
+        self.settings, self.subset = settings, subset
+        self.model = model.prepare(subset)
+        self.foundation = model.foundation_
+        n_folds = min(_FOLDS, len(subset))
+        self.parts = [test for _, test in data.folds(subset, n_folds, method="block", seed=model.seed)]
+        self.states = [self._state_of(part) for part in self.parts]
+        self.others = np.setdiff1d(np.arange(len(subset)), np.concatenate(self.parts))
+
+    def _state_of(self, part: npt.NDArray[np.int64]) -> NormalEquations:
+        self.model.state_ = NormalEquations(self.foundation.whitening.n_whitened)
+        if len(part):
+            self.model.accumulate(self.subset.subset(part))
+        return self.model.state_
+
+    def without(self, left_out: int, noise: dict[str, float]) -> ForceField:
+        """Return the model of all parts but one; a model that is solved anew by the next call."""
+        state = self._state_of(self.others)
+        for number, other in enumerate(self.states):
+            if number != left_out:
+                state.merge(other)
+        self.model.state_ = state
+        self.model.foundation_ = replace(self.foundation, noise=noise)
+        return self.model.solve()
 
 
 def _absolute_errors(model: ForceField, test: Dataset) -> dict[str, npt.NDArray[np.float64]]:

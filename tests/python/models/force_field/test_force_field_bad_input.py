@@ -7,7 +7,17 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from tiny_force_fields import alloy, copper, fitted, labeled, least_memory, small, small_soap, small_terms
+from tiny_force_fields import (
+    alloy,
+    copper,
+    fitted,
+    labeled,
+    least_memory,
+    small,
+    small_products,
+    small_soap,
+    small_terms,
+)
 
 import castile
 from castile import ForceField, data
@@ -19,7 +29,7 @@ from castile.errors import (
     NotFittedError,
     UnknownSpeciesError,
 )
-from castile.models.force_field import PairTerm, SoapTerm
+from castile.models.force_field import PairTerm, ProductTerm, SoapTerm
 
 
 def lone(symbol):
@@ -32,11 +42,11 @@ def lone(symbol):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"terms": 5}, InputTypeError, "terms must be a list or tuple of SoapTerm and PairTerm, got int"),
-        ({"terms": PairTerm()}, InputTypeError, "terms must be a list or tuple of SoapTerm and PairTerm"),
-        ({"terms": iter([PairTerm()])}, InputTypeError, "terms must be a list or tuple"),
-        ({"terms": "soap"}, InputTypeError, "terms must be a list or tuple"),
-        ({"terms": [small_soap()]}, InputTypeError, "terms must be SoapTerm or PairTerm, got SOAP"),
+        ({"terms": 5}, InputTypeError, "or a list or tuple of SoapTerm, ProductTerm and PairTerm, got int"),
+        ({"terms": PairTerm()}, InputTypeError, "or a list or tuple of SoapTerm, ProductTerm and PairTerm"),
+        ({"terms": iter([PairTerm()])}, InputTypeError, "or a list or tuple of SoapTerm"),
+        ({"terms": "soap"}, InputError, "terms must be one of 'fast', 'balanced', 'accurate', got 'soap'"),
+        ({"terms": [small_soap()]}, InputTypeError, "terms must be SoapTerm, PairTerm or ProductTerm, got SOAP"),
         ({"terms": []}, InputError, "terms is empty; leave it out for the default ones"),
         ({"terms": small_terms(), "zeta": 2.0}, InputError, "give either terms or zeta"),
         ({"terms": small_terms(), "n_sparse": 2}, InputError, "give either terms or n_sparse"),
@@ -332,6 +342,6 @@ def test_infinite_sigmas_and_single_frames_are_left_alone():
     assert ff.training_["rows"]["energy"] == 3
 
 
-def test_soap_terms_alone_and_pair_terms_alone_are_enough():
-    for term in (SoapTerm(small_soap(), 2.0, 4), PairTerm(3, 4.0)):
+def test_terms_of_one_kind_alone_are_enough():
+    for term in (SoapTerm(small_soap(), 2.0, 4), PairTerm(3, 4.0), ProductTerm(small_products())):
         assert ForceField([term], calibration=0.0).fit(copper()).evaluate(copper())["force"]["r2"] > 0.3

@@ -7,10 +7,22 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from checks import STENCIL, displaced, strained, symmetric_strains
-from tiny_force_fields import alloy, clusters, copper, fitted, organic, shaken, slab, small, small_soap, tiny_cell
+from tiny_force_fields import (
+    alloy,
+    clusters,
+    copper,
+    fitted,
+    organic,
+    shaken,
+    slab,
+    small,
+    small_products,
+    small_soap,
+    tiny_cell,
+)
 
 from castile import ForceField
-from castile.models.force_field import PairTerm, SoapTerm
+from castile.models.force_field import PairTerm, ProductTerm, SoapTerm
 from castile.models.force_field import force_field as module
 
 FORCE, STRESS = 1e-7, 1e-8  # eV/Å and eV/Å³
@@ -63,12 +75,21 @@ def test_forces_and_stress_are_derivatives_of_the_energy(name, zeta):
 def test_several_cutoffs_and_powers_together(name):
     make, structure = STRUCTURES[name]
     soaps = [SoapTerm(small_soap(cutoff), zeta, 6) for cutoff, zeta in ((2.9, 2.0), (4.0, 1.0), (5.1, 3.5))]
-    ff = ForceField([*soaps, PairTerm(5, 4.6), PairTerm(3, 3.2)], calibration=0.0).fit(make())
-    assert len(ff.foundation_.terms) == 5
+    others = [PairTerm(5, 4.6), PairTerm(3, 3.2), ProductTerm(small_products(3.7))]
+    ff = ForceField([*soaps, *others], calibration=0.0).fit(make())
+    assert len(ff.foundation_.terms) == 6
     assert_derivatives(ff, structure())
 
 
-@pytest.mark.parametrize("terms", [[PairTerm(6, 4.5)], [SoapTerm(small_soap(), 2.0, 8)]], ids=["pairs", "SOAP"])
+ALONE = {
+    "pairs": PairTerm(6, 4.5),
+    "SOAP": SoapTerm(small_soap(), 2.0, 8),
+    "products": ProductTerm(small_products()),
+    "products of mixtures": ProductTerm(small_products(compression={"species": [[1.0, 0.3]]})),
+}
+
+
+@pytest.mark.parametrize("terms", [[term] for term in ALONE.values()], ids=list(ALONE))
 def test_one_term_alone(terms):
     ff = ForceField(terms, calibration=0.0).fit(alloy())
     for structure in (slab(), tiny_cell()):

@@ -11,12 +11,12 @@ from ase import Atoms
 from checks import same_bits
 from damaged_files import mutated, rebuilt, write_new
 from make_force_field_file import NAMES, STORED, structures
-from tiny_force_fields import alloy, clusters, copper, fitted, organic, small, small_soap
+from tiny_force_fields import alloy, clusters, copper, fitted, organic, small, small_products, small_soap
 
 import castile
 from castile import ForceField
 from castile.errors import CastileError, FileReadError, FileWriteError, InputError, InputTypeError, NotFittedError
-from castile.models.force_field import PairTerm, SoapTerm
+from castile.models.force_field import PairTerm, ProductTerm, SoapTerm
 from castile.models.force_field import _model_file as model_file
 from castile.models.force_field._model_file import read_model, write_model
 
@@ -60,13 +60,20 @@ def test_what_is_loaded_says_the_same_to_the_last_bit(tmp_path, make, zeta):
 
 
 def test_several_terms_and_no_repulsion(tmp_path):
-    terms = [SoapTerm(small_soap(3.0), 2.0, 5), PairTerm(4, 4.2, prior_factor=2.0), SoapTerm(small_soap(4.5), 4.0, 6)]
+    terms = [
+        SoapTerm(small_soap(3.0), 2.0, 5),
+        PairTerm(4, 4.2, prior_factor=2.0),
+        SoapTerm(small_soap(4.5), 4.0, 6),
+        ProductTerm(small_products(4.2), prior_factor=0.5),
+    ]
     ff = ForceField(terms, repulsion=False, calibration=0.0).fit(alloy())
     ff.save(tmp_path / "a")
     loaded = castile.load(tmp_path / "a")
     assert_equal(everything(loaded, alloy(3)), everything(ff, alloy(3)))
     assert loaded.foundation_.repulsion is None
-    assert [type(term) for term in loaded.terms] == [SoapTerm, PairTerm, SoapTerm]
+    assert [type(term) for term in loaded.terms] == [SoapTerm, PairTerm, SoapTerm, ProductTerm]
+    assert loaded.terms[3].prior_factor == 0.5
+    assert loaded.terms[3].descriptor.degrees == [3, 4, 4, 4]
 
 
 def test_whatever_was_fitted_is_there(saved, calibrated):

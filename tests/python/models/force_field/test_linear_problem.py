@@ -9,11 +9,23 @@ from ase.calculators.lj import LennardJones
 from checks import assert_close
 from dense_reference import Dense
 from scipy.stats import Covariance, multivariate_normal
-from tiny_force_fields import NOISE, alloy, clusters, copper, labeled, organic, shaken, small, small_soap, small_terms
+from tiny_force_fields import (
+    NOISE,
+    alloy,
+    clusters,
+    copper,
+    labeled,
+    organic,
+    shaken,
+    small,
+    small_products,
+    small_soap,
+    small_terms,
+)
 
 from castile import ForceField, data
 from castile.errors import CastileError
-from castile.models.force_field import PairTerm, SoapTerm
+from castile.models.force_field import PairTerm, ProductTerm, SoapTerm
 from castile.models.force_field._evidence import _PRIORS, NOISE_FACTORS, log_evidence
 
 
@@ -47,6 +59,7 @@ def test_several_terms_with_priors_of_their_own():
         SoapTerm(small_soap(3.0), 2.0, 5, prior_factor=0.3),
         PairTerm(4, 4.2, prior_factor=2.0),
         SoapTerm(small_soap(4.5), 4.0, 6),
+        ProductTerm(small_products(), prior_factor=0.7),
     ]
     frames = alloy(4)
     check(ForceField(terms, noise=NOISE, calibration=0.0).fit(frames), frames)

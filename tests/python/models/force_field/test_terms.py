@@ -7,12 +7,23 @@ import pytest
 from ase.build import bulk, fcc111, molecule
 from checks import assert_close
 from sklearn.base import clone
-from tiny_force_fields import alloy, clusters, copper, labeled, organic, shaken, small, small_soap, small_terms
+from tiny_force_fields import (
+    alloy,
+    clusters,
+    copper,
+    labeled,
+    organic,
+    shaken,
+    small,
+    small_products,
+    small_soap,
+    small_terms,
+)
 
 import castile
 from castile import SOAP, ForceField
 from castile.errors import InputError, InputTypeError
-from castile.models.force_field import PairTerm, SoapTerm
+from castile.models.force_field import PairTerm, ProductTerm, SoapTerm
 from castile.models.force_field._lengths import lengths_of
 from castile.models.force_field.terms import default_soap, descriptor_for
 
@@ -32,6 +43,12 @@ from castile.models.force_field.terms import default_soap, descriptor_for
         (lambda: SoapTerm(cutoff=0.0), InputError, "cutoff must be a positive length in Å"),
         (lambda: SoapTerm(cutoff="5"), InputTypeError, "cutoff must be a number in Å"),
         (lambda: SoapTerm(prior_factor=0.0), InputError, "prior_factor must be above 0"),
+        (lambda: ProductTerm(5.0), InputTypeError, r"descriptor must be a castile\.Products, got float"),
+        (lambda: ProductTerm(small_products(), cutoff=4.0), InputError, "give either descriptor or cutoff"),
+        (lambda: ProductTerm(small_products(average="inner")), InputError, "descriptor must have average='off'"),
+        (lambda: ProductTerm(n_functions=0), InputError, "n_functions must be 1 or more"),
+        (lambda: ProductTerm(n_functions=2.5), InputTypeError, "n_functions must be an integer"),
+        (lambda: ProductTerm(prior_factor=-1), InputError, "prior_factor must be above 0"),
         (lambda: PairTerm(0), InputError, "n_max must be 1 or more"),
         (lambda: PairTerm(2.0), InputTypeError, "n_max must be an integer"),
         (lambda: PairTerm(cutoff=-1.0), InputError, "cutoff must be a positive length in Å"),
@@ -51,12 +68,13 @@ def test_terms_do_not_change():
     assert repr(PairTerm(4, 5.0)) == "PairTerm(n_max=4, cutoff=5.0, prior_factor=1.0)"
 
 
-def test_default_terms_are_soap_and_pairs_of_one_cutoff():
+def test_default_terms_are_soap_and_products_of_one_cutoff():
     ff = ForceField(n_sparse=5, calibration=0.0).fit(copper())
-    soap, pairs = ff.foundation_.terms
+    soap, products = ff.foundation_.terms
     assert type(soap.descriptor) is SOAP
-    assert soap.descriptor.cutoff == pairs.descriptor.cutoff >= 5.0
-    assert soap.zeta == 4.0
+    assert soap.descriptor.cutoff == products.descriptor.cutoff >= 5.0
+    assert soap.zeta == 2.0
+    assert products.n_columns == 479
     assert len(soap.points[0]) == 5
     given = ForceField(descriptor=small_soap(4.2), zeta=2.0, n_sparse=5, calibration=0.0).fit(copper())
     assert [term.descriptor.cutoff for term in given.foundation_.terms] == [4.2, 4.2]
@@ -65,13 +83,13 @@ def test_default_terms_are_soap_and_pairs_of_one_cutoff():
 
 def test_lengths_follow_the_data():
     """A crystal twice as large has a cutoff, widths and radii twice as large."""
-    one, two = (lengths_of([bulk("Cu", cubic=True, a=a)]) for a in (3.6, 7.2))
-    assert one.neighbor == pytest.approx(3.6 / np.sqrt(2.0))
-    assert one.spacing == pytest.approx((3.6**3 / 4) ** (1 / 3))
+    one, two = (lengths_of([bulk("Cu", cubic=True, a=a)]) for a in (3.0, 6.0))
+    assert one.neighbor == pytest.approx(3.0 / np.sqrt(2.0))
+    assert one.spacing == pytest.approx((3.0**3 / 4) ** (1 / 3))
     assert two.neighbor == pytest.approx(2.0 * one.neighbor)
     small_, large = (descriptor_for(SoapTerm(), ("Cu",), lengths, []) for lengths in (one, two))
     assert small_.cutoff == 5.0  # the least
-    assert large.cutoff == pytest.approx(2.0 * two.spacing)
+    assert large.cutoff == pytest.approx(2.2 * two.neighbor)
     assert large.sigma == pytest.approx(2.0 * small_.sigma)
 
 

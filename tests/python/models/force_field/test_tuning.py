@@ -8,14 +8,15 @@ from tiny_force_fields import alloy, copper, small, small_soap, small_terms
 
 from castile import ForceField, data
 from castile.errors import InputError, InputTypeError
-from castile.models.force_field import PairTerm, SoapTerm, tuning
+from castile.models.force_field import ProductTerm, SoapTerm, tuning
 
 
 @pytest.fixture
 def few(monkeypatch):
     """Two further settings, both cheap."""
-    monkeypatch.setattr(tuning, "_CHOICES", (("zeta", (2.0,)), ("n_max", (4,))))
+    monkeypatch.setattr(tuning, "_CHOICES", (("zeta", (4.0,)), ("n_max", (4,))))
     start = tuning.Settings(n_max=3, l_max=2)
+    monkeypatch.setitem(tuning.PRESETS, "balanced", (SoapTerm(zeta=2.0), ProductTerm(n_functions=16)))
     monkeypatch.setattr(tuning.Settings.__init__, "__defaults__", tuple(vars(start).values()))
 
 
@@ -28,9 +29,10 @@ def test_the_best_of_the_trials_is_set(few):
     table = ff.tuning_
     assert len(table.trials) == 3
     assert table.best.score == min(trial.score for trial in table.trials)
-    soap, pairs = ff.terms
+    soap, products = ff.terms
     assert isinstance(soap, SoapTerm)
-    assert isinstance(pairs, PairTerm)
+    assert isinstance(products, ProductTerm)
+    assert products.n_functions == 16
     best = table.best.settings
     assert (soap.zeta, soap.descriptor.n_max, soap.descriptor.l_max) == (best.zeta, best.n_max, best.l_max)
     assert soap.n_sparse == 8
@@ -122,8 +124,8 @@ def test_what_was_tuned_can_be_tuned_again(few):
         ({}, 0.0, InputError, "budget must be above 0, in seconds"),
         ({}, "long", InputTypeError, "budget must be a number in seconds"),
         ({}, np.inf, InputError, "budget must be a finite number in seconds"),
-        ({"terms": small_terms()}, 1.0, InputError, "leave out terms= and descriptor="),
-        ({"descriptor": small_soap()}, 1.0, InputError, "leave out terms= and descriptor="),
+        ({"terms": small_terms()}, 1.0, InputError, "leave out terms that are listed, and descriptor="),
+        ({"descriptor": small_soap()}, 1.0, InputError, "leave out terms that are listed, and descriptor="),
         ({"zeta": "4"}, 1.0, InputTypeError, "zeta must be a number"),
         ({"n_sparse": "4"}, 1.0, InputTypeError, "n_sparse must be an integer"),
         ({"seed": -1}, 1.0, InputError, "seed must be 0 or more"),

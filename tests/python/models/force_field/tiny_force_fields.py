@@ -9,7 +9,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from castile import SOAP, ForceField
+from castile import SOAP, ForceField, Products
 from castile.models.force_field import PairTerm, SoapTerm
 from castile.models.force_field._memory_plan import MemoryPlan, plan_memory
 
@@ -84,6 +84,10 @@ def tiny_cell():
 
 def small_soap(cutoff=CUTOFF, **options):
     return SOAP(**{"cutoff": cutoff, "cutoff_width": WIDTH, "n_max": 3, "l_max": 2, "sigma": 0.5, **options})
+
+
+def small_products(cutoff=CUTOFF, **options):
+    return Products(**{"cutoff": cutoff, "degrees": (3, 4, 4, 4), "neighbor_distance": 2.4, **options})
 
 
 def small_terms(zeta=3.0, n_sparse=8, cutoff=CUTOFF, selection="cholesky"):
