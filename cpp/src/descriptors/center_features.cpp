@@ -66,11 +66,11 @@ void CenterFeatures::gradients(int group, std::vector<std::int64_t>& pairs, Alig
   pairs.clear();
   values.resize(n_pairs * static_cast<std::size_t>(width));
   descriptor_->head().prepare_center(coefficients(), head_scratch);
-  descriptor_->expansion().for_each_pair(
-      environment_, group, scratch, [&](std::int64_t pair, const PairTerms<double>& terms) {
+  descriptor_->expansion().for_each_chunk(
+      environment_, group, scratch, [&](const std::int64_t* chunk, const PairTerms<double>* terms, std::int64_t n) {
         double* out = values.data() + static_cast<std::int64_t>(pairs.size()) * width;
-        descriptor_->head().pair_jacobian(coefficients(), terms, touched, head_scratch, out);
-        pairs.push_back(pair);
+        descriptor_->head().pair_jacobians(coefficients(), terms, n, touched, width, head_scratch, out);
+        pairs.insert(pairs.end(), chunk, chunk + n);
       });
 }
 

@@ -56,6 +56,13 @@ void FeatureHead<T>::vjp_rows(std::int64_t n, const Coefficients<T>* const* cent
 }
 
 template <typename T>
+void FeatureHead<T>::pair_jacobians(const Coefficients<T>& c, const PairTerms<T>* terms, std::int64_t n,
+                                    const TouchedChannels<T>& touched, std::int64_t size, Scratch& scratch,
+                                    T* out) const {
+  for (std::int64_t k = 0; k < n; ++k) pair_jacobian(c, terms[k], touched, scratch, out + k * size);
+}
+
+template <typename T>
 std::unique_ptr<FeatureHead<T>> make_feature_head(const FeatureHeadParameters& parameters) {
   for (const auto& [known, factory] : registry<T>()) {
     if (known == parameters.name) return factory(parameters);

@@ -209,34 +209,49 @@ std::vector<ColumnRange> ProductSpectrum<T>::columns_touched_by(std::int32_t cha
 }
 
 template <typename T>
-void ProductSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms,
-                                       const TouchedChannels<T>& touched, Scratch& scratch, T* out) const {
-  // The three axes are lanes.
-  AlignedVector<T>& dots = scratch.node_derivatives;
-  dots.resize(static_cast<std::size_t>(nodes_size()));
-  std::fill_n(dots.data(), basis_.n_input_nodes() * lanes<T>, T(0));
+void ProductSpectrum<T>::write_direction(const Coefficients<T>& c, const PairTerms<T>& terms, std::size_t axis,
+                                         const TouchedChannels<T>& touched, T* lane) const {
+  const T* gradient = terms.h + static_cast<std::int64_t>(axis + 1) * this->n_lm();
   for_each_input(c, [&](const ProductBasis::Input& input, int index) {
     if (touched.only >= 0 && index != touched.only) return;
     const T weight = touched.only >= 0 ? T(1) : touched.weights[index];
     const int l = input.factor.l, n = input.factor.n;
-    const T R = weight * terms.R[l * c.n_padded + n], dR = weight * terms.dR[l * c.n_padded + n];
-    for (int m = 0; m <= 2 * l; ++m) {
-      const std::int64_t lm = static_cast<std::int64_t>(l) * l + m;
-      T* node = dots.data() + (input.first_node + m) * lanes<T>;
-      for (std::size_t axis = 0; axis < 3; ++axis) {
-        node[axis] =
-            dR * terms.u[axis] * terms.h[lm] + R * terms.h[static_cast<std::int64_t>(axis + 1) * this->n_lm() + lm];
-      }
+    const T R = weight * terms.R[l * c.n_padded + n], along = weight * terms.dR[l * c.n_padded + n] * terms.u[axis];
+    T* node = lane + input.first_node * lanes<T>;
+    for (std::int64_t lm = l * l; lm < (l + 1) * (l + 1); ++lm, node += lanes<T>) {
+      *node = along * terms.h[lm] + R * gradient[lm];
     }
   });
-  simd::kernels<T>().differentiate_products(list(), scratch.nodes.data(), dots.data());
-  const T* from = dots.data() + first_feature() * lanes<T>;
+}
+
+template <typename T>
+void ProductSpectrum<T>::pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms,
+                                       const TouchedChannels<T>& touched, Scratch& scratch, T* out) const {
+  pair_jacobians(c, &terms, 1, touched, 0, scratch, out);
+}
+
+template <typename T>
+void ProductSpectrum<T>::pair_jacobians(const Coefficients<T>& c, const PairTerms<T>* terms, std::int64_t n,
+                                        const TouchedChannels<T>& touched, std::int64_t /*size*/, Scratch& scratch,
+                                        T* out) const {
   const auto ranges =
       touched.only >= 0 ? columns_touched_by(c.channels[static_cast<std::size_t>(touched.only)]) : this->all_columns();
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    for (const ColumnRange range : ranges) {
-      for (std::int64_t k = range.first; k < range.first + range.size; ++k)
-        *out++ = from[k * lanes<T> + static_cast<std::int64_t>(axis)];
+  AlignedVector<T>& dots = scratch.node_derivatives;
+  dots.resize(static_cast<std::size_t>(nodes_size()));
+  // Directions, three of each neighbor, are lanes.
+  for (std::int64_t first = 0; first < 3 * n; first += lanes<T>) {
+    const std::int64_t n_lanes = std::min(lanes<T>, 3 * n - first);
+    std::fill_n(dots.data(), basis_.n_input_nodes() * lanes<T>, T(0));
+    for (std::int64_t lane = 0; lane < n_lanes; ++lane) {
+      const std::int64_t direction = first + lane;
+      write_direction(c, terms[direction / 3], static_cast<std::size_t>(direction % 3), touched, dots.data() + lane);
+    }
+    simd::kernels<T>().differentiate_products(list(), scratch.nodes.data(), dots.data());
+    const T* from = dots.data() + first_feature() * lanes<T>;
+    for (std::int64_t lane = 0; lane < n_lanes; ++lane) {
+      for (const ColumnRange range : ranges) {
+        for (std::int64_t k = range.first; k < range.first + range.size; ++k) *out++ = from[k * lanes<T> + lane];
+      }
     }
   }
 }

@@ -20,6 +20,8 @@ namespace {
 /// Columns that are computed together: all Jacobians are made again for each block, so it is not small; the rows of a
 /// frame of some 100 atoms still fit into a second-level cache.
 constexpr std::int64_t block_columns = 10 * simd::gemm_column_step;
+/// The same where columns are features, of which a Jacobian holds all anyway.
+constexpr std::int64_t block_features = 4096;
 /// Centers whose features are multiplied together.
 constexpr std::int64_t centers_at_once = 8;
 
@@ -340,9 +342,9 @@ std::vector<DescriptorColumns::Item> DescriptorColumns::items(const Structures& 
   std::vector<Item> items;
   for (std::int64_t frame = 0; frame < structures.n_frames; ++frame) {
     for (std::size_t s = 0; s < species_.size(); ++s) {
-      const std::int64_t n = species_[s]->n_points;
-      for (std::int64_t first = 0; first < n; first += block_columns) {
-        items.push_back({frame, static_cast<std::int32_t>(s), first, std::min(n, first + block_columns)});
+      const std::int64_t n = species_[s]->n_points, most = linear_ ? block_features : block_columns;
+      for (std::int64_t first = 0; first < n; first += most) {
+        items.push_back({frame, static_cast<std::int32_t>(s), first, std::min(n, first + most)});
       }
     }
   }

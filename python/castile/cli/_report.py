@@ -78,7 +78,7 @@ def model_rows(model: ForceField) -> list[tuple[str, str]]:
             f"energy {plain(1e3 * noise['energy'])} meV/atom, force {plain(1e3 * noise['force'], 3)} meV/Å, "
             f"stress {plain(GPA * noise['stress'])} GPa",
         ),
-        ("prior", f"{plain(model.prior_, 3)} eV per atom and term{'' if model.prior else ', the most probable'}"),
+        ("prior", _prior(model)),
         ("rows", ", ".join(f"{kind} {n}" for kind, n in training["rows"].items())),
         ("columns", f"{training['columns']}, of rank {training['rank']}"),
         ("condition", f"{training['condition']:.0e}"),
@@ -103,6 +103,11 @@ def show_model(model: ForceField) -> None:
 
 def _lengths(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, (int, float)) else str(value)
+
+
+def _prior(model: ForceField) -> str:
+    widths = [f"{plain(share * model.prior_, 2)}" for share in model.prior_shares_]
+    return f"{', '.join(widths)} eV per atom, by term{'' if model.prior else ', the most probable'}"
 
 
 def _repulsion(model: ForceField) -> str:

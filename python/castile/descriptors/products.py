@@ -19,7 +19,7 @@ __all__ = ["Products", "chebyshev_basis", "count_products"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_INNER = 0.55  # of the neighbor distance, up to which the Chebyshev polynomials are between -1 and 1
+_CORE, _DEAD = 0.75, 0.35  # of the neighbor distance: from where on, and up to where, closer ones make no difference
 _NEIGHBORS = 2.35  # neighbor distances in a cutoff, where none is given
 _POINTS = 2001
 _MOST_DEGREES = 5
@@ -169,6 +169,9 @@ def count_products(n_channels: int, degrees: Sequence[int]) -> int:
 def chebyshev_basis(n_max: int, cutoff: float, neighbor_distance: float) -> TabulatedBasis:
     """Return Chebyshev polynomials of a transformed distance times a polynomial that ends at the cutoff.
 
+    Atoms that come closer than data ever are see functions that level off at one, so that products of them do not grow
+    without bounds there.
+
     Parameters
     ----------
     n_max : int
@@ -178,11 +181,16 @@ def chebyshev_basis(n_max: int, cutoff: float, neighbor_distance: float) -> Tabu
         Å; the transformation is steepest near it.
     """
 
+    scale = min(neighbor_distance, 0.5 * cutoff / _CORE)
+    core, width = _CORE * scale, (_CORE - _DEAD) * scale
+
     def transformed(r: FloatArray | float) -> Any:
-        t = np.asarray(r) / neighbor_distance
+        s = np.clip((core - np.asarray(r)) / width, 0.0, 1.0)
+        # Down to the middle between the two, with two continuous derivatives.
+        t = (np.maximum(r, core) - width * (s - s**3 + 0.5 * s**4)) / neighbor_distance
         return 1.0 / (1.0 + t**4 / (1.0 + t**2))
 
-    inner, outer = transformed(min(_INNER * neighbor_distance, 0.5 * cutoff)), transformed(cutoff)
+    inner, outer = transformed(0.0), transformed(cutoff)
 
     def functions(r: FloatArray) -> FloatArray:
         y = 2.0 * (transformed(r) - outer) / (inner - outer) - 1.0

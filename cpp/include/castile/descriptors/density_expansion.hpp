@@ -140,6 +140,10 @@ class DensityExpansion {
   template <typename Visit>
   void for_each_pair(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch, Visit visit) const;
 
+  /// Calls visit(pairs, terms, n) for a chunk of n of them after the other.
+  template <typename Visit>
+  void for_each_chunk(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch, Visit visit) const;
+
  private:
   std::size_t group_by_species(const PairBuffer& pairs, std::int64_t first, std::int64_t last,
                                const std::int32_t* species, std::int32_t own_species, Environment<T>& environment,
@@ -165,20 +169,31 @@ template <typename T>
 template <typename Visit>
 void DensityExpansion<T>::for_each_pair(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch,
                                         Visit visit) const {
+  for_each_chunk(environment, channel, scratch,
+                 [&](const std::int64_t* pairs, const PairTerms<T>* terms, std::int64_t n) {
+                   for (std::int64_t k = 0; k < n; ++k) visit(pairs[k], terms[k]);
+                 });
+}
+
+template <typename T>
+template <typename Visit>
+void DensityExpansion<T>::for_each_chunk(const Environment<T>& environment, int channel, ExpansionScratch<T>& scratch,
+                                         Visit visit) const {
   const auto group = environment.groups[static_cast<std::size_t>(channel)];
   const SplinedBasis<T>& table = radial(environment.species[static_cast<std::size_t>(channel)]);
   const std::int64_t n_lm = static_cast<std::int64_t>(l_max() + 1) * (l_max() + 1);
+  std::array<PairTerms<T>, expansion_chunk_size> terms;
   for (std::int64_t start = 0; start < group.count; start += expansion_chunk_size) {
     const std::int64_t count = std::min(expansion_chunk_size, group.count - start);
     pair_terms(environment, table, group, start, count, scratch);
     for (std::int64_t k = 0; k < count; ++k) {
       const auto slot = static_cast<std::size_t>(group.first_slot + start + k);
-      const PairTerms<T> terms{scratch.R.data() + k * table.n_functions(),
-                               scratch.dR.data() + k * table.n_functions(),
-                               scratch.scaled.data() + k * 4 * n_lm,
-                               {environment.x[slot], environment.y[slot], environment.z[slot]}};
-      visit(environment.pair[slot], terms);
+      terms[static_cast<std::size_t>(k)] = {scratch.R.data() + k * table.n_functions(),
+                                            scratch.dR.data() + k * table.n_functions(),
+                                            scratch.scaled.data() + k * 4 * n_lm,
+                                            {environment.x[slot], environment.y[slot], environment.z[slot]}};
     }
+    visit(environment.pair.data() + group.first_slot + start, terms.data(), count);
   }
 }
 

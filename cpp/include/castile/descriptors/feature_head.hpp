@@ -99,6 +99,10 @@ class FeatureHead {
   virtual void pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, const TouchedChannels<T>& touched,
                              Scratch& scratch, T* out) const = 0;
 
+  /// The same for several neighbors of one species, `size` numbers each.
+  virtual void pair_jacobians(const Coefficients<T>& c, const PairTerms<T>* terms, std::int64_t n,
+                              const TouchedChannels<T>& touched, std::int64_t size, Scratch& scratch, T* out) const;
+
   int n_channels() const { return n_channels_; }
   int n_max() const { return n_max_; }
   int l_max() const { return l_max_; }

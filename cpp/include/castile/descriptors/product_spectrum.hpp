@@ -38,8 +38,13 @@ class ProductSpectrum final : public FeatureHead<T> {
   void prepare_center(const Coefficients<T>& c, Scratch& scratch) const override;
   void pair_jacobian(const Coefficients<T>& c, const PairTerms<T>& terms, const TouchedChannels<T>& touched,
                      Scratch& scratch, T* out) const override;
+  void pair_jacobians(const Coefficients<T>& c, const PairTerms<T>* terms, std::int64_t n,
+                      const TouchedChannels<T>& touched, std::int64_t size, Scratch& scratch, T* out) const override;
 
  private:
+  /// Writes what a shift of a neighbor along an axis does to the inputs.
+  void write_direction(const Coefficients<T>& c, const PairTerms<T>& terms, std::size_t axis,
+                       const TouchedChannels<T>& touched, T* lane) const;
   template <typename Wanted>
   std::vector<ColumnRange> columns_where(const Wanted& wanted) const;
   simd::ProductList<T> list() const;

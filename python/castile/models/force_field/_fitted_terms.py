@@ -73,7 +73,7 @@ class FittedSoapTerm:
     @property
     def n_features(self) -> int:
         """Length of the rows that the kernel sees."""
-        return self.points[0].shape[1]
+        return int(self.points[0].shape[1])
 
     @property
     def n_columns(self) -> int:

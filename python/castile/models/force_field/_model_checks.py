@@ -31,6 +31,7 @@ __all__ = [
     "checked_calibration",
     "checked_distances",
     "checked_noise",
+    "checked_shares",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -54,6 +55,14 @@ def checked_noise(noise: Mapping[str, Any], kinds: Sequence[str]) -> dict[str, f
     if set(noise) != set(kinds):
         raise InputError(f"noise must be of {', '.join(kinds)}, got {', '.join(map(str, noise))}")
     return {kind: positive(f"noise of {kind}", noise[kind]) for kind in kinds}
+
+
+def checked_shares(shares: Sequence[Any] | None, n_terms: int) -> tuple[float, ...]:
+    """Return the shares of the prior, above 0 up to 1; older files have none, which means one."""
+    checked = (1.0,) * n_terms if shares is None else tuple(positive("a share of the prior", one) for one in shares)
+    if len(checked) != n_terms or any(share > 1.0 for share in checked):
+        raise InputError(f"shares of the prior must be {n_terms} numbers above 0, at most 1")
+    return checked
 
 
 def checked_calibration(metadata: Mapping[str, Any]) -> Calibration:

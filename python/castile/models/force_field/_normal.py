@@ -114,13 +114,16 @@ class NormalEquations:
         both.notes = dict(self.notes)
         return both
 
-    def solve(self, noise: Mapping[str, float]) -> Solution:
+    def solve(self, noise: Mapping[str, float], precision: FloatArray | None = None) -> Solution:
         """Return the posterior of the whitened coefficients.
 
         Parameters
         ----------
         noise : mapping
             Standard deviation above zero of each kind that has rows, in units of its targets.
+        precision : ndarray of shape (n_columns,), optional
+            Of the prior, P: one or more, for coefficients whose prior is narrower than a unit normal distribution. What
+            is said of I here holds for its diagonal matrix then.
 
         Raises
         ------
@@ -131,12 +134,13 @@ class NormalEquations:
         """
         sigmas = check_noise(noise, self.kinds, self.n_rows)
         with one_thread():
-            factor, condition = self._factorized(sigmas)
+            precision = np.ones(self.n_columns) if precision is None else precision
+            factor, condition = self._factorized(sigmas, precision)
             moments = [self._sums[kind].moment / sigma**2 for kind, sigma in sigmas.items()]
             right = np.sum(moments, axis=0) if moments else np.zeros(self.n_columns)
             mean, _ = scipy.linalg.lapack.dpotrs(factor, right, lower=0)
-            misfit = sum(self._misfits(mean, sigmas).values()) + float(mean @ mean)
-        twice = misfit + 2.0 * float(np.log(factor.diagonal()).sum())
+            misfit = sum(self._misfits(mean, sigmas).values()) + float(mean @ (precision * mean))
+        twice = misfit + 2.0 * float(np.log(factor.diagonal()).sum()) - float(np.log(precision).sum())
         twice += sum(self._sums[kind].n_rows * np.log(2.0 * np.pi * sigma**2) for kind, sigma in sigmas.items())
         return Solution(mean, factor, float(-0.5 * twice), condition, sigmas)
 
@@ -196,15 +200,15 @@ class NormalEquations:
             self._sums[kind] = KindSums(self.n_columns)
         return self._sums[kind]
 
-    def _factorized(self, sigmas: Mapping[str, float]) -> tuple[FloatArray, float]:
-        """Return the upper triangle R with R'R = I + H, and the condition number of that."""
+    def _factorized(self, sigmas: Mapping[str, float], precision: FloatArray) -> tuple[FloatArray, float]:
+        """Return the upper triangle R with R'R = P + H, and the condition number of that."""
         require_memory(8 * self.n_columns**2, "the solution", "take fewer sparse points or functions")
         matrix = np.zeros((self.n_columns, self.n_columns), order="F")
         for kind, sigma in sigmas.items():
             self._sums[kind].fold()
             for columns in _panels(self.n_columns):
                 matrix[:, columns] += self._sums[kind].gram[:, columns] * sigma**-2
-        matrix.flat[:: self.n_columns + 1] += 1.0
+        matrix.flat[:: self.n_columns + 1] += precision
         norm = _one_norm(matrix)
         factor, info = scipy.linalg.lapack.dpotrf(matrix, lower=0, clean=1, overwrite_a=1)
         reciprocal = scipy.linalg.lapack.dpocon(factor, norm, uplo="U")[0] if info == 0 else 0.0

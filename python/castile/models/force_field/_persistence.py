@@ -29,6 +29,7 @@ from castile.models.force_field._model_checks import (
     checked_calibration,
     checked_distances,
     checked_noise,
+    checked_shares,
 )
 from castile.models.force_field._model_file import read_model, write_model
 from castile.models.force_field._noise import KINDS
@@ -96,6 +97,7 @@ def save(model: ForceField, path: str | os.PathLike[str]) -> None:
         "noise": dict(foundation.noise),
         "fitted_noise": dict(model.noise_),
         "prior": model.prior_,
+        "prior_shares": list(model.prior_shares_),
         "lengths": {"neighbor": foundation.lengths.neighbor, "spacing": foundation.lengths.spacing},
         "baseline": foundation.baseline.to_metadata(),
         "shortest_distances": [[d if np.isfinite(d) else None for d in row] for row in foundation.shortest.tolist()],
@@ -145,6 +147,7 @@ def _restore(model: ForceField, metadata: dict[str, Any], arrays: Arrays) -> Non
     model.species_ = foundation.species
     model.noise_ = checked_noise(metadata["fitted_noise"], KINDS)
     model.prior_ = positive("prior", metadata["prior"])
+    model.prior_shares_ = checked_shares(metadata.get("prior_shares"), len(foundation.terms))
     model.solution_ = Solution.from_arrays(metadata["solution"], _under(arrays, "solution"))
     model.weights_ = arrays["weights"]
     check_solution(model.solution_, foundation.whitening, model.weights_)

@@ -85,8 +85,15 @@ class TriangularState:
         for kind, n in other.n_rows.items():
             self.n_rows[kind] += n
 
-    def solve(self) -> Solution:
-        """Return the posterior of the whitened coefficients, of any condition number."""
+    def solve(self, precision: FloatArray | None = None) -> Solution:
+        """Return the posterior of the whitened coefficients, of any condition number.
+
+        Parameters
+        ----------
+        precision : ndarray of shape (n_columns,), optional
+            Of the prior, as for :meth:`NormalEquations.solve`.
+        """
+        precision = np.ones(self.n_columns) if precision is None else precision
         require_memory(self._triangle.nbytes, "the solution", "take fewer sparse points or functions")
         n = self.n_columns
         with one_thread():
@@ -94,7 +101,7 @@ class TriangularState:
             # The prior's rows come last: reflections keep small rows exact where large ones came before.
             for first in range(0, n, _ROWS):
                 block = np.zeros((min(_ROWS, n - first), n), order="F")
-                block[np.arange(len(block)), first + np.arange(len(block))] = 1.0
+                block[np.arange(len(block)), first + np.arange(len(block))] = np.sqrt(precision[first : first + _ROWS])
                 rest += _take_in(factor, right, block, np.zeros(len(block)))
             signs = np.sign(factor.diagonal())
             factor *= signs[:, None]
@@ -102,7 +109,7 @@ class TriangularState:
             mean = scipy.linalg.solve_triangular(factor, right, check_finite=False)
             reciprocal, _ = scipy.linalg.lapack.dtrcon(factor, norm="1", uplo="U", diag="N")
         noise = {kind: self.noise[kind] for kind in self.kinds if self.n_rows[kind] > 0}
-        twice = rest + 2.0 * float(np.log(factor.diagonal()).sum())
+        twice = rest + 2.0 * float(np.log(factor.diagonal()).sum()) - float(np.log(precision).sum())
         twice += sum(self.n_rows[kind] * np.log(2.0 * np.pi * sigma**2) for kind, sigma in noise.items())
         return Solution(mean, factor, float(-0.5 * twice), float(reciprocal) ** -2, noise)
 

@@ -177,7 +177,7 @@ def _fewer_products(term: Term, share: float) -> Term:
         return term
     own = term.descriptor
     n_functions = round(share * len(own.get_feature_names_out()))
-    n_channels = len(own.species_ if hasattr(own, "species_") else own.species)
+    n_channels = len(own._species_or_raise())
     return replace(term, descriptor=clone(own).set_params(degrees=finest_degrees(n_channels, n_functions)))
 
 

@@ -94,7 +94,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         this is the default unless ``noise`` is given, which is then taken as it is.
     prior : float, optional
         Prior standard deviation in eV of what each term adds to an atom's energy; by default the one for which the
-        training data are the most probable.
+        training data are the most probable, for each term.
     species : sequence of str, optional
         By default those of the training data.
     baseline : dict, optional
@@ -122,6 +122,8 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     noise_ : dict
     prior_ : float
         In eV.
+    prior_shares_ : tuple of float
+        Of it, for each term: 1, 0.3, 0.1 or 0.03, those for which the training data are the most probable.
     state_ : NormalEquations
         Sums over all rows; more can be added.
     weights_ : ndarray of shape (n_columns,)
@@ -202,6 +204,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         "foundation_",
         "noise_",
         "prior_",
+        "prior_shares_",
         "state_",
         "weights_",
         "solution_",
@@ -319,7 +322,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         )
         self._plan(foundation)
         # Nothing is changed before all that can fail is done; then nothing of an earlier fit stays.
-        for name in ("solution_", "weights_", "potential_", "prior_", "noise_", "training_"):
+        for name in ("solution_", "weights_", "potential_", "prior_", "prior_shares_", "noise_", "training_"):
             if hasattr(self, name):
                 delattr(self, name)
         self.foundation_, self.species_ = foundation, foundation.species
@@ -370,20 +373,23 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             raise InputError("there are no rows yet; call accumulate with labeled frames first")
         foundation = self.foundation_
         given = None if self.prior is None else float(self.prior)
-        prior, factor = most_probable(self.state_, foundation.noise, foundation.scale, given, noise_factors(self))
-        fitted_noise = {kind: factor * sigma for kind, sigma in foundation.noise.items()}
+        sizes = foundation.whitened_sizes()
+        widths = most_probable(self.state_, foundation.noise, foundation.scale, given, noise_factors(self), sizes)
+        prior, precision = widths.prior, widths.precision(sizes)
+        fitted_noise = {kind: widths.noise_factor * sigma for kind, sigma in foundation.noise.items()}
         # A prior wider than one is as good as noise that is narrower by as much; the mean is that of the weights.
         noise = {kind: sigma / prior for kind, sigma in fitted_noise.items()}
         try:
-            solution = self.state_.solve(noise)
+            solution = self.state_.solve(noise, precision)
         except IllConditionedError as error:
             if dataset is None:
                 raise InputError(
                     f"{error}; call solve(frames) with all frames that were added, which factorizes their rows"
                 ) from error
-            solution = self._solve_by_rows(dataset(), noise, progress)
+            solution = self._solve_by_rows(dataset(), noise, precision, progress)
         # All together: a solution that fails leaves the earlier model as it was.
         self.prior_, self.noise_, self.solution_ = prior, fitted_noise, solution
+        self.prior_shares_ = widths.shares
         self.weights_ = self.foundation_.whitening.coefficients(self.solution_.mean)
         self.training_ = {
             "frames": int(self.state_.notes.get("frames", 0)),
@@ -392,7 +398,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             "columns": self.foundation_.whitening.n_columns,
             "rank": sum(self.foundation_.whitening.ranks),
             "condition": float(f"{self.solution_.condition:.1e}"),  # an estimate
-            "log_evidence": log_evidence(self.state_, self.solution_, self.prior_),
+            "log_evidence": log_evidence(self.state_, self.solution_, self.prior_, precision),
         }
         self._make_potential()
         return self
@@ -700,13 +706,15 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     def _chunks(self, dataset: Dataset) -> Iterator[tuple[int, Any]]:
         return row_chunks(self._columns(), dataset, self.foundation_.noise, self._plan(self.foundation_))
 
-    def _solve_by_rows(self, dataset: Dataset, noise: dict[str, float], progress: bool) -> Solution:
+    def _solve_by_rows(
+        self, dataset: Dataset, noise: dict[str, float], precision: FloatArray, progress: bool
+    ) -> Solution:
         state = TriangularState(self.foundation_.whitening.n_whitened, noise)
         rest = learned_part(dataset, self.foundation_)
         for _, rows in self._tracked(self._chunks(rest), len(rest), progress):
             for part in rows:
                 state.add(part.kind, part.rows, part.targets)
-        return state.solve()
+        return state.solve(precision)
 
     def _posterior(self) -> Posterior:
         self._require_fitted()

@@ -64,14 +64,15 @@ class Dense:
 
     def _precision(self):
         blocks = []
-        for term in self.ff.foundation_.terms:
+        for term, share in zip(self.ff.foundation_.terms, self.ff.prior_shares_, strict=True):
+            factor = share * term.prior_factor
             if hasattr(term, "points"):
                 for points in term.points:
                     K = (points @ points.T) ** term.zeta
-                    blocks.append((K + JITTER * np.mean(np.diag(K)) * np.eye(len(K))) / term.prior_factor**2)
+                    blocks.append((K + JITTER * np.mean(np.diag(K)) * np.eye(len(K))) / factor**2)
             else:
                 scales = np.tile(term.scales, len(self.ff.species_))
-                blocks.append(np.diag((scales / term.prior_factor) ** 2))
+                blocks.append(np.diag((scales / factor) ** 2))
         n = sum(map(len, blocks))
         total, first = np.zeros((n, n)), 0
         for block in blocks:

@@ -26,7 +26,7 @@ from tiny_force_fields import (
 from castile import ForceField, data
 from castile.errors import CastileError
 from castile.models.force_field import PairTerm, ProductTerm, SoapTerm
-from castile.models.force_field._evidence import _PRIORS, NOISE_FACTORS, log_evidence
+from castile.models.force_field._evidence import _PRIORS, NOISE_FACTORS, Widths, log_evidence
 
 
 def check(ff, frames):
@@ -100,8 +100,10 @@ def test_evidence_is_the_density_of_the_labels(noise):
             # As scipy's own factorization takes for singular what is only ill-conditioned.
             covariance = Covariance.from_cholesky(np.linalg.cholesky(covariance))
             expected = multivariate_normal(np.zeros(len(dense.y)), covariance).logpdf(dense.y)
-            solution = ff.state_.solve({k: factor * s / prior for k, s in ff.foundation_.noise.items()})
-            value = log_evidence(ff.state_, solution, prior)
+            widths = Widths(prior, factor, ff.prior_shares_)
+            precision = widths.precision(ff.foundation_.whitened_sizes())
+            solution = ff.state_.solve({k: factor * s / prior for k, s in ff.foundation_.noise.items()}, precision)
+            value = log_evidence(ff.state_, solution, prior, precision)
             # Rows are in units of their kind's noise: energies of n atoms are divided by n.
             units = np.log(dense.sigma / [ff.foundation_.noise[kind] for kind in dense.kinds]).sum()
             assert value - units == pytest.approx(expected, rel=1e-5, abs=1e-5)
@@ -113,10 +115,28 @@ def test_evidence_is_the_density_of_the_labels(noise):
             assert value <= best + 1e-9
 
 
+def test_each_term_has_the_share_of_the_prior_that_is_the_most_probable():
+    """The best of all that differ in one of them."""
+    frames = clusters(12)
+    ff = ForceField([PairTerm(8, 6.0), ProductTerm(small_products(6.0))], noise=NOISE, calibration=0.0).fit(frames)
+    assert min(ff.prior_shares_) < 1.0
+    chosen = Widths(ff.prior_, ff.noise_["force"] / NOISE["force"], ff.prior_shares_)
+    best = ff.training_["log_evidence"]
+    for term in range(2):
+        for share in (1.0, 0.3, 0.1, 0.03):
+            shares = [share if k == term else own for k, own in enumerate(ff.prior_shares_)]
+            other = replace(chosen, shares=tuple(shares))
+            precision = other.precision(ff.foundation_.whitened_sizes())
+            solution = ff.state_.solve({k: s / ff.prior_ for k, s in ff.noise_.items()}, precision)
+            assert log_evidence(ff.state_, solution, ff.prior_, precision) <= best + 1e-9
+    check(ff, frames)
+
+
 def test_a_prior_that_is_given_is_kept():
     frames = alloy(4)
     ff = small(prior=3.5).fit(frames)
     assert ff.prior_ == 3.5
+    assert ff.prior_shares_ == (1.0, 1.0)
     check(ff, frames)
 
 
