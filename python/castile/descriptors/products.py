@@ -180,7 +180,6 @@ def chebyshev_basis(n_max: int, cutoff: float, neighbor_distance: float) -> Tabu
     neighbor_distance : float
         Å; the transformation is steepest near it.
     """
-
     scale = min(neighbor_distance, 0.5 * cutoff / _CORE)
     core, width = _CORE * scale, (_CORE - _DEAD) * scale
 

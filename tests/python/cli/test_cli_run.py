@@ -255,7 +255,10 @@ def test_the_watch_warns_when_the_energy_gets_unsure(model):
     atoms.rattle(0.6, seed=0)
     watch.energy(atoms, "at step 9")
     watch.energy(atoms, "at step 10")
-    assert len(watch.warnings) == 1
+    assert len(watch.warnings) == 2
+    assert "is unlike the training data at step 9: its extrapolation grade is" in watch.warnings[1]
+    assert watch.results()["extrapolation_grade"] == watch.grades
+    assert watch.grades[0] < 3.0 < watch.grades[1] == watch.grades[2]
     known = castile.load(model).training_["errors"]["training"][0]["rmse"]
     assert f"of the energy at step 9: a standard deviation of {1e3 * watch.deviations['energy'][1]:.1f}"[:-2] in (
         watch.warnings[0]
@@ -267,7 +270,8 @@ def test_a_structure_that_is_unknown_from_the_start_is_warned_of(model):
     """There is nothing to grow: what counts are the errors of the training, also where symmetry makes forces sure."""
     watch = Watch(castile.load(model))
     watch.energy_and_forces(bulk("Si", "bcc", a=3.2), "at the start")
-    assert [text[:33] for text in watch.warnings] == ["the model is unsure of the energy"]
+    unlike = "the neighborhood of atom 0 (Si) is"
+    assert [text[:33] for text in watch.warnings] == ["the model is unsure of the energy", unlike[:33]]
     assert watch.deviations["force"][0] == pytest.approx(0.0, abs=1e-9)
 
 
@@ -282,7 +286,8 @@ def test_one_atom_that_is_unknown_shows_in_its_force(calibrated):
     atoms = bulk("Si", cubic=True, a=5.47) * 3
     atoms.positions[0] += [0.0, 0.7, 0.7]
     watch.energy_and_forces(atoms, "at step 3")
-    assert [text[:40] for text in watch.warnings] == ["the model is unsure of forces at step 3:"]
+    assert watch.warnings[0].startswith("the model is unsure of forces at step 3:")
+    assert "is unlike the training data at step 3" in watch.warnings[1]
     stds = calibrated.uncertainty(atoms).forces_std
     assert watch.deviations["force"][0] == pytest.approx(np.sqrt((stds**2).mean(axis=1)).max())
 

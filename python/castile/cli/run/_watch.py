@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 # Of the error that is known. On the structures that ship with Castile, the least certain ones of a test set like the
 # training data reach 1.7, crystals of other coordination 10 and more, shaken ones of melting amplitude 2.5 to 9.
 _UNSURE = 2.5
+_EXTRAPOLATED = 3.0  # times the grade of the most unusual neighborhood of the training data
 _SHOWN = {"energy": (1e3, "meV/atom"), "force": (1e3, "meV/Å")}
 _NAMES = {"energy": "the energy", "force": "forces"}
 
@@ -64,6 +65,8 @@ class Watch:
     closest : float
         Shortest distance that was seen, Å; infinite beyond those of the training data.
     known : dict of str to KnownError
+    grades : list of float
+        The largest extrapolation grade, if the model has a term of products.
     deviations : dict of str to list of float
         ``"energy"`` in eV/atom and ``"force"`` in eV/Å, of the least certain atom, in the order of the looks.
     """
@@ -78,6 +81,7 @@ class Watch:
         self.known = known_errors(model)
         self.noise = model.noise_
         self.deviations: dict[str, list[float]] = {kind: [] for kind in _SHOWN}
+        self.grades: list[float] = []
 
     def distances(self, atoms: Atoms, where: str) -> None:
         """Look for pairs that are too close; ``where`` ends the sentence of the warning."""
@@ -102,18 +106,21 @@ class Watch:
         """Look at the standard deviation of the energy, which is cheap."""
         variance = float(self._model.covariance(atoms)[0, 0])
         self._note("energy", float(np.sqrt(max(variance, 0.0))) / len(atoms), where)
+        self._look_at_grades(atoms, where)
 
     def energy_and_forces(self, atoms: Atoms, where: str) -> None:
         """Look at both standard deviations, which costs about as much as some dozens of steps of dynamics."""
         found = self._model.uncertainty(atoms)
         self._note("energy", float(found.energy_std[0]) / len(atoms), where)
         self._note("force", _largest(found.forces_std), where)
+        self._look_at_grades(atoms, where)
 
     def results(self) -> dict[str, Any]:
         """Return what programs get."""
         return {
             "energy_std": self.deviations["energy"],
             "force_std": self.deviations["force"],
+            "extrapolation_grade": self.grades,
             "known_errors": {kind: known._asdict() for kind, known in self.known.items()},
             "warnings": self.warnings,
         }
@@ -126,7 +133,23 @@ class Watch:
         names = {"energy": "energy", "force": "force of an atom"}
         largest = ", ".join(f"{names[kind]} {self._text(kind, max(self.deviations[kind]))}" for kind in seen)
         known = ", ".join(f"{kind} {self._text(kind, self.known[kind].rmse)} ({self.known[kind].of})" for kind in seen)
-        return [("uncertainty", f"{largest} at most (standard deviations)"), ("known errors", known)]
+        rows = [("uncertainty", f"{largest} at most (standard deviations)"), ("known errors", known)]
+        if self.grades:
+            rows.append(("extrapolation", f"grade {plain(max(self.grades), 2)} at most; 1 in the training data"))
+        return rows
+
+    def _look_at_grades(self, atoms: Atoms, where: str) -> None:
+        if self._model.foundation_.domain is None or len(atoms) == 0:
+            return
+        grades = self._model.extrapolation_grade(atoms)
+        k = int(grades.argmax())
+        self.grades.append(float(grades[k]))
+        if grades[k] > _EXTRAPOLATED:
+            self._warn(
+                ("grade",),
+                f"the neighborhood of atom {k} ({atoms.symbols[k]}) is unlike the training data {where}: its "
+                f"extrapolation grade is {plain(float(grades[k]), 2)}, at most 1 there",
+            )
 
     def _note(self, kind: str, deviation: float, where: str) -> None:
         self.deviations[kind].append(deviation)

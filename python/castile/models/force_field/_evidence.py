@@ -47,6 +47,7 @@ def most_probable(
     noise: Mapping[str, float],
     scale: float,
     prior: float | None,
+    *,
     factors: Sequence[float],
     sizes: Sequence[int],
 ) -> Widths:

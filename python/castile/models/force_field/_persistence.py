@@ -17,6 +17,7 @@ from castile.descriptors._species import checked_species
 from castile.errors import CastileError, FileReadError, InputError
 from castile.models.force_field._baseline import Baseline
 from castile.models.force_field._columns import positive
+from castile.models.force_field._domain import Domain
 from castile.models.force_field._evaluation import evaluate
 from castile.models.force_field._fitted_terms import restore_term
 from castile.models.force_field._lengths import Lengths
@@ -82,6 +83,10 @@ def save(model: ForceField, path: str | os.PathLike[str]) -> None:
         metadata, own = term.describe()
         terms.append(metadata)
         arrays.update({f"term_{number}/{name}": array for name, array in own.items()})
+    domain = None
+    if foundation.domain is not None:
+        domain, own = foundation.domain.describe()
+        arrays.update({f"domain/{name}": array for name, array in own.items()})
     whitening, own = foundation.whitening.to_arrays()
     arrays.update({f"whitening/{name}": array for name, array in own.items()})
     solution, own = model.solution_.to_arrays()
@@ -104,6 +109,7 @@ def save(model: ForceField, path: str | os.PathLike[str]) -> None:
         "repulsion": None if foundation.repulsion is None else foundation.repulsion.to_metadata(),
         "terms": terms,
         "whitening": whitening,
+        "domain": domain,
         "solution": solution,
         "calibration": None if model.calibration_ is None else model.calibration_.to_metadata(),
         "training": model.training_,
@@ -185,6 +191,8 @@ def _restored_foundation(metadata: dict[str, Any], arrays: Arrays) -> Foundation
     repulsion = None if metadata["repulsion"] is None else RepulsionRadii.from_metadata(metadata["repulsion"])
     if repulsion is not None:
         check_radii(repulsion, species)
+    described = metadata.get("domain")  # which older files have not
+    domain = None if described is None else Domain.restored(described, _under(arrays, "domain"), terms)
     return Foundation(
         species,
         positive("scale", metadata["scale"]),
@@ -195,6 +203,7 @@ def _restored_foundation(metadata: dict[str, Any], arrays: Arrays) -> Foundation
         repulsion,
         terms,
         whitening,
+        domain,
     )
 
 

@@ -18,6 +18,7 @@ from castile.descriptors._species import checked_species
 from castile.errors import InputError, InputTypeError
 from castile.models.force_field._assembly import Columns
 from castile.models.force_field._baseline import Baseline
+from castile.models.force_field._domain import Domain, domain_of
 from castile.models.force_field._fitted_terms import FittedSoapTerm, FittedTerm, fit_term
 from castile.models.force_field._lengths import Lengths, lengths_of, shortest_distances
 from castile.models.force_field._noise import KINDS
@@ -73,12 +74,15 @@ class Foundation(Survey):
     repulsion : RepulsionRadii or None
     terms : tuple of fitted terms
     whitening : Whitening
+    domain : Domain or None
+        Which neighborhoods the frames have, if there is a term of products.
     """
 
     shortest: FloatArray
     repulsion: RepulsionRadii | None
     terms: tuple[FittedTerm, ...]
     whitening: Whitening
+    domain: Domain | None
 
     def columns(self) -> Columns:
         """Return what makes rows of the linear problem."""
@@ -156,7 +160,10 @@ def lay_foundation(
         fit_term(term, bound, found.species, found.lengths, seed=seed, max_memory=max_memory) for term in terms
     )
     whitening = Whitening([block for term in fitted for block in term.blocks()])
-    return Foundation(**vars(found), shortest=shortest, repulsion=radii, terms=fitted, whitening=whitening)
+    domain = domain_of(fitted, found.species, bound, seed)
+    return Foundation(
+        **vars(found), shortest=shortest, repulsion=radii, terms=fitted, whitening=whitening, domain=domain
+    )
 
 
 def _require_apart(shortest: FloatArray, species: Sequence[str]) -> None:

@@ -374,7 +374,14 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         foundation = self.foundation_
         given = None if self.prior is None else float(self.prior)
         sizes = foundation.whitened_sizes()
-        widths = most_probable(self.state_, foundation.noise, foundation.scale, given, noise_factors(self), sizes)
+        widths = most_probable(
+            self.state_,
+            foundation.noise,
+            foundation.scale,
+            given,
+            factors=noise_factors(self),
+            sizes=sizes,
+        )
         prior, precision = widths.prior, widths.precision(sizes)
         fitted_noise = {kind: widths.noise_factor * sigma for kind, sigma in foundation.noise.items()}
         # A prior wider than one is as good as noise that is narrower by as much; the mean is that of the weights.
@@ -475,6 +482,35 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     def uncertainty(self, frames: Any, *, progress: bool = False) -> Uncertainty:
         """Return standard deviations of energies, forces and stresses."""
         return self._posterior().uncertainty(self._known_frames(frames), progress)
+
+    def extrapolation_grade(self, frames: Any) -> FloatArray:
+        """Return how far the neighborhood of each atom is from those of the training data.
+
+        Parameters
+        ----------
+        frames : ase.Atoms or a sequence of them
+
+        Returns
+        -------
+        ndarray of shape (n_atoms_total,)
+            At most one for the frames that were given to ``fit`` or ``prepare``; far above one, the model is a guess.
+
+        Raises
+        ------
+        InputError
+            Without a term of products, whose functions tell neighborhoods apart.
+
+        Notes
+        -----
+        D-optimality of the products of lowest degrees, of each species, up to 500: how large the coefficients are in a
+        combination of neighborhoods from the training data. Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171
+        (2017), doi:10.1016/j.commatsci.2017.08.031.
+        """
+        known = self._known_frames(frames)
+        domain = self.foundation_.domain
+        if domain is None:
+            raise InputError("grades of extrapolation need a term of products; fit with terms='balanced', for example")
+        return domain.grades(self.foundation_.terms, self.species_, known)
 
     def covariance(self, frames: Any, others: Any = None, *, quantity: str = "energy") -> FloatArray:
         """Return the posterior covariance of total energies between frames, or of all forces or stresses.

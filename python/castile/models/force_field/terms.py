@@ -40,7 +40,7 @@ _WEIGHT_RADIUS = 1.28
 _SHORTEST_CUTOFF = 5.0  # Å
 _SHORTEST_NEIGHBOR = 1.8  # Å: bonds to hydrogen are no measure of what surrounds an atom
 
-_MOST_POINTS, _POINTS_TOGETHER, _FEWEST_POINTS = 2500, 3600, 600
+_MOST_POINTS, _POINTS_TOGETHER = 2000, 5000
 
 _FEWEST_FUNCTIONS = 200
 # Degrees by order, from coarse to fine; the steps of one species have 8 to 2 600 functions.
@@ -80,8 +80,8 @@ class SoapTerm:
         Power of the kernel; 1 is a linear model of the power spectrum, 2 one whose cost does not depend on the number
         of sparse points.
     n_sparse : int, optional
-        Sparse points of each species, at most; fewer if the data hold fewer that are not alike. By default 2 500 for
-        one species, and 3 600 for several together, but no fewer than 600 for each.
+        Sparse points of each species, at most; fewer if the data hold fewer that are not alike. By default 2 000 for
+        each of one or two species, and 5 000 for more of them together.
     selection : {"cholesky", "cur", "fps", "random"}
         How they are chosen, see :func:`castile.select`.
     cutoff : float, optional
@@ -124,7 +124,7 @@ class SoapTerm:
         """Return how many sparse points each of several species gets at most."""
         if self.n_sparse is not None:
             return self.n_sparse
-        return min(_MOST_POINTS, max(_FEWEST_POINTS, _POINTS_TOGETHER // n_species))
+        return min(_MOST_POINTS, max(1, _POINTS_TOGETHER // n_species))
 
 
 @dataclass(frozen=True)
