@@ -1,10 +1,10 @@
 """Errors of force fields with default settings on published data, beside the published ones.
 
-    CASTILE_DATA=... python bench/accuracy.py                       # all sets: some ten minutes on two threads
-    CASTILE_DATA=... python bench/accuracy.py --sets Si Li --groups
+    CASTILE_DATA=... python bench/accuracy.py                       # all sets: some twenty minutes on two threads
+    CASTILE_DATA=... python bench/accuracy.py --sets Si Li --groups --preset accurate
 
-Nothing is chosen with a test set: ``castile.ForceField()`` as it comes, the same for all; tantalum, which has no test
-set, is cross-validated.
+Nothing is chosen with a test set: ``castile.ForceField()`` as it comes, or a preset, the same for all; tantalum, which
+has no test set, is cross-validated.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from scipy.stats import spearmanr
 import castile
 from castile import data
 from castile.models.force_field.error_table import ErrorTable, Residuals, error_table, residuals
+from castile.models.force_field.terms import DEFAULT_PRESET, PRESETS
 from timing import machine
 
 GPA = 1.0 / units.GPa
@@ -87,9 +88,11 @@ def read(*names: str) -> data.Dataset:
     return data.read([str(folder / name) for name in names])
 
 
-def measure(train: data.Dataset, test: data.Dataset) -> tuple[list[Residuals], castile.ForceField, float, float]:
+def measure(
+    preset: str, train: data.Dataset, test: data.Dataset
+) -> tuple[list[Residuals], castile.ForceField, float, float]:
     begin = time.perf_counter()
-    model = castile.ForceField().fit(train)
+    model = castile.ForceField(preset).fit(train)
     seconds = time.perf_counter() - begin
     begin = time.perf_counter()
     prediction = model.predict(test.frames)
@@ -97,8 +100,8 @@ def measure(train: data.Dataset, test: data.Dataset) -> tuple[list[Residuals], c
     return residuals(test, prediction), model, seconds, micros
 
 
-def with_test_set(name: str, train: data.Dataset, test: data.Dataset) -> Outcome:
-    found, model, seconds, micros = measure(train, test)
+def with_test_set(preset: str, name: str, train: data.Dataset, test: data.Dataset) -> Outcome:
+    found, model, seconds, micros = measure(preset, train, test)
     errors = error_table(found)
     return Outcome(
         name,
@@ -130,11 +133,11 @@ def reliability(model: castile.ForceField, test: data.Dataset) -> str:
     return f"{spearmanr(*norms).statistic:.2f}, {factor * ratio:.1f}, {ratio:.2f}, {coverage:.2f}"
 
 
-def cross_validated(name: str, dataset: data.Dataset, n_folds: int = 5) -> Outcome:
+def cross_validated(preset: str, name: str, dataset: data.Dataset, n_folds: int = 5) -> Outcome:
     found: dict[str, list[Residuals]] = {}
     seconds = micros = 0.0
     for train, test in data.folds(dataset, n_folds, seed=0):
-        part, model, fit_seconds, predict_micros = measure(dataset.subset(train), dataset.subset(test))
+        part, model, fit_seconds, predict_micros = measure(preset, dataset.subset(train), dataset.subset(test))
         seconds, micros = seconds + fit_seconds / n_folds, micros + predict_micros / n_folds
         for one in part:
             found.setdefault(one.kind, []).append(one)
@@ -158,25 +161,28 @@ def joined(parts: list[Residuals]) -> Residuals:
     return Residuals(parts[0].kind, *values)
 
 
-def molecules(name: str, train: data.Dataset, test: data.Dataset) -> Outcome:
+def molecules(preset: str, name: str, train: data.Dataset, test: data.Dataset) -> Outcome:
     """As with_test_set, but root mean squares, of energies in meV per molecule."""
-    outcome = with_test_set(name, train, test)
+    outcome = with_test_set(preset, name, train, test)
     per_molecule = float(test.n_atoms.mean()) * 1e3 * outcome.errors["energy"]["rmse"]
     outcome.energy, outcome.force = per_molecule, outcome.errors["force"]["rmse"]
     return outcome
 
 
-def outcomes(names: list[str]) -> Iterator[tuple[str, Outcome]]:
+def outcomes(preset: str, names: list[str]) -> Iterator[tuple[str, Outcome]]:
     acac = ("acac/train_300K.xyz", "acac/isolated_atoms.xyz")
     for name in names:
         if name in ("Si", "Li"):
-            yield name, with_test_set(name, read(f"mlearn/{name}_train.xyz.gz"), read(f"mlearn/{name}_test.xyz"))
+            yield (
+                name,
+                with_test_set(preset, name, read(f"mlearn/{name}_train.xyz.gz"), read(f"mlearn/{name}_test.xyz")),
+            )
         elif name == "Ta":
-            yield name, cross_validated(name, read("ta_snap2014/Ta.xyz"))
+            yield name, cross_validated(preset, name, read("ta_snap2014/Ta.xyz"))
         else:
             train = read(*acac)
-            yield name, molecules("acac 300 K, RMSE", train, read("acac/test_MD_300K.xyz.gz"))
-            yield name, molecules("acac 600 K, RMSE", train, read("acac/test_MD_600K.xyz.gz"))
+            yield name, molecules(preset, "acac 300 K, RMSE", train, read("acac/test_MD_300K.xyz.gz"))
+            yield name, molecules(preset, "acac 600 K, RMSE", train, read("acac/test_MD_600K.xyz.gz"))
 
 
 def line(*cells: object) -> str:
@@ -190,6 +196,7 @@ def show(number: float | None, digits: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
+    parser.add_argument("--preset", default=DEFAULT_PRESET, choices=list(PRESETS))
     parser.add_argument("--groups", action="store_true", help="print errors by group, too")
     arguments = parser.parse_args()
     if "CASTILE_DATA" not in os.environ:
@@ -210,11 +217,11 @@ def main() -> None:
     )
     print(line("---", "---", "---:", "---:", "---:", "---:", "---:", "---:", "---"))
     groups = []
-    for name, outcome in outcomes(arguments.sets):
+    for name, outcome in outcomes(arguments.preset, arguments.sets):
         print(
             line(
                 outcome.name,
-                "**Castile, defaults**",
+                f"**Castile, {arguments.preset}**",
                 f"**{outcome.energy:.2f}**",
                 f"**{outcome.force:.4f}**",
                 f"**{show(outcome.stress, 3)}**" if outcome.stress is not None else "",

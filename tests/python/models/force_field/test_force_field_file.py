@@ -310,6 +310,17 @@ def test_every_entry_that_is_missing_is_noticed(saved):
         assert_refused(saved, place)
 
 
+def test_files_of_earlier_versions_are_read(saved, calibrated):
+    """Which had one prior for all terms, and no domain."""
+    metadata, arrays = read_model(saved)
+    for name in ("prior_shares", "domain"):
+        del metadata[name]
+    write_model(saved, metadata, {name: array for name, array in arrays.items() if not name.startswith("domain/")})
+    loaded = castile.load(saved)
+    assert_equal(everything(loaded, alloy(3)), everything(calibrated, alloy(3)))
+    assert loaded.prior_shares_ == (1.0,) * len(loaded.terms)
+
+
 def test_every_array_that_is_missing_is_noticed(saved):
     metadata, arrays = read_model(saved)
     assert len(arrays) >= 8
