@@ -80,7 +80,10 @@ def model_rows(model: ForceField) -> list[tuple[str, str]]:
         ),
         ("prior", _prior(model)),
         ("rows", ", ".join(f"{kind} {n}" for kind, n in training["rows"].items())),
-        ("columns", f"{training['columns']}, of rank {training['rank']}"),
+        (
+            "columns",
+            f"{training['columns']}, of rank {training['rank']}; the data determine {training['effective_rank']:.0f}",
+        ),
         ("condition", f"{training['condition']:.0e}"),
         ("log evidence", f"{training['log_evidence']:.1f}"),
     ]

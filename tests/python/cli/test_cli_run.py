@@ -10,6 +10,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 import castile
+from castile._text import plain
 from castile.cli.run._common import relax_atoms
 from castile.cli.run._elastic_constants import ElasticConstants, elastic_constants
 from castile.cli.run._propagation import propagated
@@ -263,7 +264,7 @@ def test_the_watch_warns_when_the_energy_gets_unsure(model):
     assert f"of the energy at step 9: a standard deviation of {1e3 * watch.deviations['energy'][1]:.1f}"[:-2] in (
         watch.warnings[0]
     )
-    assert f"while the error of training frames is {1e3 * known:.2g} meV/atom" in watch.warnings[0]
+    assert f"while the error of training frames is {plain(1e3 * known)} meV/atom" in watch.warnings[0]
 
 
 def test_a_structure_that_is_unknown_from_the_start_is_warned_of(model):

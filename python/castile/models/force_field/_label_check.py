@@ -19,7 +19,7 @@ from castile.models.force_field.error_table import Residuals, error_table, resid
 if TYPE_CHECKING:
     from castile.models.force_field.force_field import ForceField
 
-__all__ = ["explanation", "label_notes", "unexplained"]
+__all__ = ["explanation", "label_notes", "poor_fit", "poor_kinds", "size_notes", "unexplained"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -85,6 +85,18 @@ def label_notes(model: ForceField, dataset: Dataset, found: Sequence[Residuals])
     return [f"{begin}; {remedy}"]
 
 
+def size_notes(model: ForceField) -> list[str]:
+    """Say that there are fewer labels than coefficients, and how many of these they determine."""
+    n_labels, n_columns = sum(model.state_.n_rows.values()), model.foundation_.whitening.n_columns
+    if n_labels >= n_columns:
+        return []
+    rank = model.training_["effective_rank"]
+    return [
+        f"there are {n_labels} labels for {n_columns} coefficients, of which they determine {rank:.0f}; the prior "
+        "decides on the others: add frames, or take fewer functions and sparse points"
+    ]
+
+
 def poor_kinds(model: ForceField, found: Sequence[Residuals]) -> list[tuple[str, float]]:
     """Return the kinds that were fitted, but are not explained, with their R²."""
     return [
@@ -141,7 +153,8 @@ def explanation(kind: str, predicted: FloatArray, labels: FloatArray, *, poor: b
 def _without(model: ForceField, dataset: Dataset, kind: str) -> tuple[FloatArray, FloatArray] | None:
     """Return what the other kinds predict of a kind, and its labels, if the others agree without it."""
     other = copy.copy(model)
-    other.noise_factor = 1.0
+    # All noise is in proportion to the forces, which are too large or too small, if it is they that are wrong.
+    other.noise_factor = "evidence" if kind == "force" else 1.0
     noise = {name: sigma * (_IGNORED if name == kind else 1.0) for name, sigma in model.foundation_.noise.items()}
     other.foundation_ = replace(model.foundation_, noise=noise)
     try:

@@ -64,6 +64,15 @@ class Solution:
         """Number of whitened coefficients."""
         return len(self.mean)
 
+    def effective_rank(self, precision: FloatArray) -> float:
+        """Return how many coefficients the data determine: the trace of (P + H)⁻¹ H, for the precision P of the prior.
+
+        MacKay, Neural Comput. 4, 415 (1992), doi:10.1162/neco.1992.4.3.415.
+        """
+        with one_thread():
+            inverse, _ = scipy.linalg.lapack.dtrtri(self.factor, lower=0)
+        return float(self.n_columns - np.einsum("ij,ij,i->", inverse, inverse, precision))
+
     def standard_deviations(self, rows: Any) -> FloatArray:
         """Return the standard deviation of Φ v for each whitened row Φ, without noise.
 

@@ -25,7 +25,7 @@ from castile.models.force_field._calibration import Calibration, calibrate, held
 from castile.models.force_field._checkpointing import Checkpoint
 from castile.models.force_field._evaluation import evaluate
 from castile.models.force_field._evidence import log_evidence, most_probable
-from castile.models.force_field._label_check import label_notes
+from castile.models.force_field._label_check import label_notes, size_notes
 from castile.models.force_field._memory_plan import MemoryPlan, plan_memory
 from castile.models.force_field._noise import KINDS
 from castile.models.force_field._normal import IllConditionedError, NormalEquations, Solution
@@ -134,9 +134,10 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
     calibration_ : Calibration or None
         Factors of standard deviations, and rank correlations with errors, of held-out frames.
     notes_ : list of str
-        What ``fit`` warned of: kinds of labels that contradict the others.
+        What ``fit`` warned of: kinds of labels that contradict the others, and fewer labels than columns.
     training_ : dict
-        Numbers of frames, rows and columns, rank, condition, evidence.
+        Numbers of frames, rows and columns; ranks of the columns, and effective rank: how many coefficients the data
+        determine; condition, evidence.
 
     References
     ----------
@@ -287,7 +288,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             "held out": [] if held is None else _storable(held.rows),
         }
         keeper.remove()
-        self.notes_ = label_notes(self, dataset, found)
+        self.notes_ = [*label_notes(self, dataset, found), *size_notes(self)]
         for note in self.notes_:
             warnings.warn(note, stacklevel=2)
         return self
@@ -404,6 +405,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
             "rows": self.state_.n_rows,
             "columns": self.foundation_.whitening.n_columns,
             "rank": sum(self.foundation_.whitening.ranks),
+            "effective_rank": float(f"{self.solution_.effective_rank(precision):.1f}"),
             "condition": float(f"{self.solution_.condition:.1e}"),  # an estimate
             "log_evidence": log_evidence(self.state_, self.solution_, self.prior_, precision),
         }

@@ -242,7 +242,7 @@ def default_soap(
         sigma=sigma * neighbor,
         species=species,
         cutoff_width=_width(neighbor, cutoff),
-        density_weighting={"function": "pow", "r0": _WEIGHT_RADIUS * neighbor, "c": 1.0, "d": 1.0, "m": 6},
+        density_weighting={"function": "pow", "r0": _WEIGHT_RADIUS * neighbor, "c": 1.0, "d": 1.0, "m": 3},
     )
 
 

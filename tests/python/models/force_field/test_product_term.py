@@ -108,6 +108,20 @@ def test_several_species_share_the_functions():
     assert finest_degrees(10, 10) == (8,)  # the coarsest that there is
 
 
+def test_fewer_labels_than_functions_are_said_with_the_effective_rank():
+    frames = copper(2)
+    with pytest.warns(UserWarning, match=r"there are 38 labels for 479 coefficients, of which they determine \d+;"):
+        ff = ForceField("fast", calibration=0.0).fit(frames)
+    H = np.eye(479)
+    for kind, sums in ff.state_._sums.items():
+        gram = np.triu(sums.gram)
+        H += (gram + np.triu(gram, 1).T) * (ff.prior_ / ff.noise_[kind]) ** 2
+    expected = 479 - np.trace(np.linalg.inv(H))
+    assert ff.training_["effective_rank"] == pytest.approx(expected, abs=0.1)
+    assert 5.0 < expected <= 38.0
+    assert ForceField([ProductTerm(small_products(degrees=(2,)))], calibration=0.0).fit(copper(8)).notes_ == []
+
+
 # ---------------------------------------------------------------- presets
 
 
