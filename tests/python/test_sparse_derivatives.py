@@ -17,7 +17,7 @@ SPECIES = ["H", "C", "N", "O", "F", "Mg", "Si", "S", "Cl", "Cu", "Zn", "Mo"]
 
 
 def make(cls, **options):
-    sizes = {"cutoff": 3.4, "n_max": 3, "l_max": 2, "sigma": 0.5, "species": SPECIES, "degrees": (2, 4, 4)}
+    sizes = {"cutoff": 3.4, "n_max": 3, "l_max": 2, "sigma": 0.5, "species": SPECIES, "degrees": (2, 4, 4), "degree": 5}
     names = cls._get_param_names()
     return cls(**{name: value for name, value in {**sizes, **options}.items() if name in names})
 
@@ -41,7 +41,7 @@ def test_derivatives_of_sparse_rows_are_those_of_dense_rows(cls, average, normal
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-@pytest.mark.parametrize("cls", [castile.Products])
+@pytest.mark.parametrize("cls", [castile.Products, castile.Bispectrum])
 def test_sparse_rows_know_which_species_have_coarser_functions(cls, average, frames):
     """Rows that see as many species, but others, have other columns."""
     degrees = {symbol: k % 3 for k, symbol in enumerate(SPECIES)}

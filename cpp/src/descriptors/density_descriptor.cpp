@@ -16,6 +16,8 @@ namespace castile {
 namespace {
 
 FeatureHeadParameters with_sizes(const DensityDescriptorParameters& p) {
+  // Heads of sizes that no expansion has may take long to make.
+  for (const RadialTableParameters& table : p.expansion.tables) check_radial_basis(table.basis);
   FeatureHeadParameters head = p.head;
   head.n_channels = p.species_mixing.empty() ? p.n_species : p.n_channels;
   head.n_max = p.expansion.n_max();
