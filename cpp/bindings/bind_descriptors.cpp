@@ -355,6 +355,11 @@ RadialTableParameters table_parameters(const py::dict& dict) {
   return p;
 }
 
+ProductRule product_rule(const py::dict& dict) {
+  return {get<std::vector<int>>(dict, "degrees"), get<std::vector<int>>(dict, "channel_degrees"),
+          get<int>(dict, "most_channels")};
+}
+
 DensityDescriptorParameters descriptor_parameters(const py::dict& dict) {
   DensityDescriptorParameters p;
   p.expansion.tables.clear();
@@ -371,7 +376,7 @@ DensityDescriptorParameters descriptor_parameters(const py::dict& dict) {
   p.head.name = get<std::string>(dict, "kind");
   p.head.tensor_matrices = numbers(dict, "tensor_matrices", &shape);
   if (!p.head.tensor_matrices.empty()) p.head.n_tensor_features = static_cast<int>(shape.at(2));
-  p.head.product_degrees = get<std::vector<int>>(dict, "product_degrees");
+  if (const auto rule = get<std::optional<py::dict>>(dict, "product_rule")) p.head.product_rule = product_rule(*rule);
   p.normalize = get<bool>(dict, "normalize");
   p.average = average_from_name(get<std::string>(dict, "average"));
   return p;
@@ -422,9 +427,10 @@ void bind_descriptors(py::module_& module) {
   module.def("feature_head_names", &feature_head_names);
   module.def(
       "product_functions",
-      [](int n_channels, int n_max, int l_max, const std::vector<int>& degrees) {
+      [](int n_channels, int n_max, int l_max, const std::vector<int>& degrees, const std::vector<int>& channel_degrees,
+         int most_channels) {
         py::list functions;
-        const ProductBasis basis(n_channels, n_max, l_max, degrees);
+        const ProductBasis basis(n_channels, n_max, l_max, {degrees, channel_degrees, most_channels});
         for (const ProductFunction& function : basis.functions()) {
           py::list factors;
           for (const ProductFactor& f : function.factors) factors.append(py::make_tuple(f.channel, f.n, f.l));
@@ -432,7 +438,16 @@ void bind_descriptors(py::module_& module) {
         }
         return functions;
       },
-      py::arg("n_channels"), py::arg("n_max"), py::arg("l_max"), py::arg("degrees"));
+      py::arg("n_channels"), py::arg("n_max"), py::arg("l_max"), py::arg("degrees"),
+      py::arg("channel_degrees") = std::vector<int>{}, py::arg("most_channels") = ProductRule{}.most_channels);
+  module.def(
+      "product_count",
+      [](int n_channels, int n_max, int l_max, const std::vector<int>& degrees, const std::vector<int>& channel_degrees,
+         int most_channels) {
+        return count_products(n_channels, n_max, l_max, {degrees, channel_degrees, most_channels});
+      },
+      py::arg("n_channels"), py::arg("n_max"), py::arg("l_max"), py::arg("degrees"),
+      py::arg("channel_degrees") = std::vector<int>{}, py::arg("most_channels") = ProductRule{}.most_channels);
   module.def(
       "product_sizes",
       [](const std::vector<int>& degrees) {

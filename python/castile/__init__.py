@@ -10,6 +10,7 @@ from castile import kernels
 from castile._core import __version__
 from castile.descriptors import (
     SOAP,
+    Bispectrum,
     FeatureChunk,
     Gradients,
     Jacobian,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SOAP",
+    "Bispectrum",
     "CastileError",
     "FeatureChunk",
     "FileReadError",

@@ -60,8 +60,21 @@ def radial_basis_names() -> list[str]: ...
 def feature_head_names() -> list[str]: ...
 def density_weighting_names() -> list[str]: ...
 def product_functions(
-    n_channels: int, n_max: int, l_max: int, degrees: Sequence[int]
+    n_channels: int,
+    n_max: int,
+    l_max: int,
+    degrees: Sequence[int],
+    channel_degrees: Sequence[int] = ...,
+    most_channels: int = 5,
 ) -> list[tuple[tuple[tuple[int, int, int], ...], tuple[int, ...]]]: ...
+def product_count(
+    n_channels: int,
+    n_max: int,
+    l_max: int,
+    degrees: Sequence[int],
+    channel_degrees: Sequence[int] = ...,
+    most_channels: int = 5,
+) -> float: ...
 def product_sizes(degrees: Sequence[int]) -> tuple[int, int]: ...
 
 class Centers:

@@ -37,7 +37,7 @@ inline FeatureHeadParameters head_parameters(const std::string& name, int n_chan
   p.n_channels = n_channels;
   p.n_max = n_max;
   p.l_max = l_max;
-  if (name == "product_spectrum") p.product_degrees = {2, 4, 4, 5, 5};
+  if (name == "product_spectrum") p.product_rule.degrees = {2, 4, 4, 5, 5};
   if (name == "tensor_spectrum") {
     p.n_tensor_features = 5;
     p.tensor_matrices = random_numbers(static_cast<std::size_t>(2 * (l_max + 1) * 5 * n_channels * n_max), 99);

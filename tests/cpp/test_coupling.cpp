@@ -8,8 +8,10 @@
 #include "castile/descriptors/product_basis.hpp"
 #include "castile/math/coupling.hpp"
 
+using castile::count_products;
 using castile::CouplingEntry;
 using castile::ProductBasis;
+using castile::ProductRule;
 using castile::real_coupling;
 
 namespace {
@@ -48,8 +50,23 @@ TEST_CASE("couplings of two degrees to all others are orthonormal and complete")
   }
 }
 
+TEST_CASE("products are counted as they are found") {
+  const std::vector<ProductRule> rules{{{2, 5, 5, 6, 6}},
+                                       {{3, 6, 7}, {0, 1, 2}},
+                                       {{2, 5, 5, 6, 6}, {}, 2},
+                                       {{0, 0, 100}, {}, 1},
+                                       {{2, 6, 6, 6}, {1, 1, 0}, 1}};
+  for (const ProductRule& rule : rules) {
+    const ProductBasis basis(3, 3, 2, rule);
+    CHECK(static_cast<double>(basis.functions().size()) == count_products(3, 3, 2, rule));
+    CHECK(basis.functions().size() > 10);
+  }
+  CHECK(count_products(0, 3, 2, {{4, 4}}) == 0.0);
+  CHECK(count_products(1000, 16, 30, {{0, 0, 138}}) > 1e14);
+}
+
 TEST_CASE("nodes are made of earlier ones, and the last are the functions") {
-  const ProductBasis basis(2, 3, 2, {2, 5, 5, 6, 6});
+  const ProductBasis basis(2, 3, 2, {{2, 5, 5, 6, 6}});
   const auto& first = basis.first_entries();
   REQUIRE(first.size() > basis.functions().size());
   for (std::size_t k = 0; k + 1 < first.size(); ++k) {
@@ -63,7 +80,10 @@ TEST_CASE("nodes are made of earlier ones, and the last are the functions") {
     }
   }
   CHECK(first.back() == static_cast<std::int32_t>(basis.entries().size()));
-  CHECK_THROWS_AS(ProductBasis(1, 3, 2, {}), std::invalid_argument);
-  CHECK_THROWS_AS(ProductBasis(1, 3, 2, {0}), std::invalid_argument);
-  CHECK_THROWS_AS(ProductBasis(20, 8, 6, {4, 14, 14, 14}), std::invalid_argument);
+  CHECK_THROWS_AS(ProductBasis(1, 3, 2, {{}}), std::invalid_argument);
+  CHECK(ProductBasis(1, 3, 2, {{0}}).functions().empty());
+  CHECK_THROWS_AS(ProductBasis(2, 3, 2, {{4, 4}, {1}}), std::invalid_argument);
+  CHECK_THROWS_AS(ProductBasis(1, 3, 2, {{4, 4}, {-1}}), std::invalid_argument);
+  CHECK_THROWS_AS(ProductBasis(1, 3, 2, {{4, 4}, {}, 0}), std::invalid_argument);
+  CHECK_THROWS_AS(ProductBasis(20, 8, 6, {{4, 14, 14, 14}}), std::invalid_argument);
 }

@@ -61,7 +61,7 @@ def descriptors():
     """Names, descriptors, frames and centers."""
     frames = [STRUCTURES["wire"](), STRUCTURES["tiny_cell"]()]
     for cls, (n_max, l_max), dtype in itertools.product(DESCRIPTORS, SIZES, DTYPES):
-        sizes = {"n_max": n_max, "l_max": l_max}
+        sizes = {"n_max": n_max, "l_max": l_max, "degree": 7}
         sizes = {name: size for name, size in sizes.items() if name in cls._get_param_names()}
         descriptor = cls(cutoff=CUTOFF, cutoff_width=CUTOFF_WIDTH, sigma=0.5, dtype=dtype, **sizes).fit(frames)
         yield f"{dtype} {cls.__name__} n_max={n_max} l_max={l_max}", descriptor, frames, None

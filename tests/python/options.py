@@ -26,6 +26,9 @@ VALUES = {
     "accuracy": [1e-8, 1e-10],
     "degrees": [(3, 5, 5), (4,), (0, 6), (5, 6, 6, 6), (1, 3, 5, 6, 6)],
     "neighbor_distance": [None, 1.4],
+    "degree": [6, 5, None],
+    "most_species": [None, 1, 2],
+    "species_degrees": [None, "given"],
 }
 FIXED = {
     "cutoff_width": "sets the scale; the structures are chosen for it",
@@ -71,7 +74,23 @@ def make_descriptor(cls, case, frames):
     if case["n_primitives"] is not None:
         options["n_primitives"] = n_primitives(case)
     options["compression"] = compression(cls, case, len(species))
+    if "degree" in options:
+        options["degree"] = degree(case)
+    if "species_degrees" in options:
+        options["species_degrees"] = species_degrees(case, options, species)
     return cls(cutoff_width=CUTOFF_WIDTH, **options)
+
+
+def degree(case):
+    """No bound only where that leaves few products."""
+    return case["degree"] or (None if case["n_max"] * (case["l_max"] + 1) <= 9 else 7)
+
+
+def species_degrees(case, options, species):
+    """Of species, not of mixtures, and where there is a bound that they add to."""
+    if case["species_degrees"] is None or options["compression"] is not None or options.get("degree", 0) is None:
+        return None
+    return {symbol: k % 3 for k, symbol in enumerate(species)}
 
 
 def n_primitives(case):

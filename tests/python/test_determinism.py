@@ -26,7 +26,7 @@ def all_frames():
 
 
 def make(cls, **options):
-    sizes = {"cutoff": 3.4, "n_max": 4, "l_max": 3, "sigma": 0.5, "species": SPECIES, "degrees": (2, 4, 4)}
+    sizes = {"cutoff": 3.4, "n_max": 4, "l_max": 3, "sigma": 0.5, "species": SPECIES, "degrees": (2, 4, 4), "degree": 5}
     names = cls._get_param_names()
     return cls(**{name: value for name, value in {**sizes, **options}.items() if name in names})
 

@@ -55,7 +55,7 @@ def periodic_structures(draw):
 
 
 def make(cls, **options):
-    sizes = {"cutoff": 3.1, "n_max": 4, "l_max": 4, "sigma": 0.5, "species": SPECIES}
+    sizes = {"cutoff": 3.1, "n_max": 4, "l_max": 4, "sigma": 0.5, "species": SPECIES, "degree": 6}
     names = cls._get_param_names()
     return cls(**{name: value for name, value in {**sizes, **options}.items() if name in names})
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from references.clebsch_gordan import coupling
 from scipy.special import sph_harm_y
-from sympy.physics.quantum.cg import CG
 
 import castile
 from castile import Products, _core
@@ -30,8 +30,9 @@ def symmetric_power(degree, power, angles):
     return characters[power]
 
 
-def count_of_theory(n_channels, degrees, n_max, l_max):
+def count_of_theory(n_channels, n_max, l_max, degrees, channel_degrees=(), most_channels=5):  # noqa: PLR0917 -- the core's
     """Scalars in the symmetric products of all sets of coefficients, by integrals of characters over rotations."""
+    own = channel_degrees or [0] * n_channels
     n_angles = 512
     angles = np.arange(n_angles) * 2 * np.pi / n_angles
     measure = (1.0 - np.cos(angles)) / n_angles  # exact for trigonometric polynomials of lower degree
@@ -39,29 +40,38 @@ def count_of_theory(n_channels, degrees, n_max, l_max):
     total = 0
     for order, limit in enumerate(degrees, start=1):
         for chosen in combinations_with_replacement(factors, order):
-            if sum(n + degree for _, n, degree in chosen) > limit or sum(degree for *_, degree in chosen) % 2:
+            if sum(n + degree + own[a] for a, n, degree in chosen) > limit or sum(degree for *_, degree in chosen) % 2:
+                continue
+            if len({a for a, *_ in chosen}) > most_channels:
                 continue
             characters = np.ones(n_angles)
-            for (_, _, degree), power in Counter(chosen).items():
+            for (*_, degree), power in Counter(chosen).items():
                 characters = characters * symmetric_power(degree, power, angles)
             total += round(float(np.sum(characters * measure)))
     return total
 
 
 @pytest.mark.parametrize(
-    ("n_channels", "degrees", "n_max", "l_max"),
+    "rule",
     [
-        (1, (3, 8, 8, 8), 4, 4),
-        (1, (0, 0, 10), 3, 5),
-        (1, (0, 0, 0, 12), 2, 3),
-        (1, (2, 4, 6, 8, 9), 2, 3),
-        (2, (2, 6, 6, 6), 3, 2),
-        (3, (2, 4, 5, 6), 2, 2),
+        (1, 4, 4, (3, 8, 8, 8)),
+        (1, 3, 5, (0, 0, 10)),
+        (1, 3, 2, (0, 0, 100)),
+        (1, 2, 3, (0, 0, 0, 12)),
+        (1, 2, 3, (2, 4, 6, 8, 9)),
+        (2, 3, 2, (2, 6, 6, 6)),
+        (2, 3, 2, (3, 6, 7, 7), (0, 2)),
+        (2, 3, 2, (3, 6, 6, 6), (), 1),
+        (3, 2, 2, (2, 4, 5, 6)),
+        (3, 2, 2, (4, 6, 7, 8), (1, 0, 3)),
+        (3, 2, 2, (2, 4, 5, 6), (), 2),
+        (3, 2, 2, (2, 4, 5, 6), (), 1),
+        (3, 2, 2, (2, 5, 6, 6, 8), (0, 1, 1), 2),
     ],
 )
-def test_there_are_as_many_as_independent_scalars(n_channels, degrees, n_max, l_max):
-    functions = _core.product_functions(n_channels, n_max, l_max, degrees)
-    assert len(functions) == count_of_theory(n_channels, degrees, n_max, l_max)
+def test_there_are_as_many_as_independent_scalars(rule):
+    functions = _core.product_functions(*rule)
+    assert len(functions) == _core.product_count(*rule) == count_of_theory(*rule)
     assert len(set(functions)) == len(functions)
 
 
@@ -97,29 +107,6 @@ def real_harmonic(degree, m, directions):
     theta, phi = np.arccos(directions[:, 2]), np.arctan2(directions[:, 1], directions[:, 0])
     values = sph_harm_y(degree, abs(m), theta, phi) * (-1) ** m * (np.sqrt(2) if m else 1)
     return values.real if m >= 0 else values.imag
-
-
-def to_complex(degree):
-    """Rows: real harmonics by complex ones."""
-    U = np.zeros((2 * degree + 1, 2 * degree + 1), dtype=complex)
-    U[degree, degree] = 1
-    for m in range(1, degree + 1):
-        U[degree + m, degree + m], U[degree + m, degree - m] = (-1) ** m / np.sqrt(2), 1 / np.sqrt(2)
-        U[degree - m, degree - m], U[degree - m, degree + m] = 1j / np.sqrt(2), -1j * (-1) ** m / np.sqrt(2)
-    return U
-
-
-def coupling(l1, l2, degree):
-    """Clebsch-Gordan coefficients of real harmonics, (m, m1, m2), from sympy's of complex ones."""
-    complex_ones = np.zeros((2 * degree + 1, 2 * l1 + 1, 2 * l2 + 1))
-    for m1, m2 in product(range(-l1, l1 + 1), range(-l2, l2 + 1)):
-        if abs(m1 + m2) <= degree:
-            value = float(CG(l1, m1, l2, m2, degree, m1 + m2).doit())
-            complex_ones[degree + m1 + m2, l1 + m1, l2 + m2] = value
-    real = np.einsum(
-        "Mm,mab,Aa,Bb->MAB", to_complex(degree), complex_ones, to_complex(l1).conj(), to_complex(l2).conj()
-    )
-    return real.real if (l1 + l2 + degree) % 2 == 0 else real.imag
 
 
 def along_path(tensors, couplings):
@@ -178,6 +165,38 @@ def test_values_are_sums_over_tuples_of_neighbors(degrees):
         )
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"most_species": 1},
+        {"most_species": 2},
+        {"species_degrees": {"H": 2, "O": 1}},
+        {"species_degrees": {"H": 1, "C": 1, "O": 1}, "most_species": 2},
+    ],
+    ids=str,
+)
+def test_rules_for_species_leave_out_columns_and_change_none(options):
+    atoms = molecule("CH3CH2OH")
+    atoms.rattle(0.1, seed=1)
+    every, some = Products(4.5, (4, 6, 6, 6)).fit(atoms), Products(4.5, (4, 6, 6, 6), **options).fit(atoms)
+    names = list(every.get_feature_names_out())
+    own = options.get("species_degrees", {})
+    functions = _core.product_functions(3, every._radial_limit(), every._angular_limit(), every.degrees)
+    extra = [own.get(symbol, 0) for symbol in "HCO"]
+    degrees = np.array([sum(extra[a] + n + 1 + degree for a, n, degree in factors) for factors, _ in functions])
+    kept = np.array(
+        [
+            degree <= every.degrees[len(factors) - 1]
+            and len({a for a, *_ in factors}) <= options.get("most_species", 3)
+            for (factors, _), degree in zip(functions, degrees, strict=True)
+        ]
+    )
+    assert 0 < kept.sum() < len(names)
+    assert list(some.get_feature_names_out()) == [name for name, is_kept in zip(names, kept, strict=True) if is_kept]
+    assert np.array_equal(some.total_degrees(), degrees[kept])
+    assert np.array_equal(some.transform(atoms), every.transform(atoms)[:, kept])
+
+
 @pytest.mark.parametrize("make", [lambda: molecule("CH3CH2OH"), lambda: bulk("NaCl", "rocksalt", 5.6)])
 def test_rotations_and_reflections_change_nothing(make):
     atoms = make()
@@ -232,9 +251,26 @@ def test_environments_with_one_power_spectrum_are_told_apart():
         (
             {"degrees": (8, 30, 30, 30, 30)},
             InputError,
-            "degrees leave more than 200000 products of 1 species; lower them",
+            "there are [0-9]{7} products of 1 species, more than 200000; lower the degrees",
         ),
         ({"neighbor_distance": 0.0}, InputError, "neighbor_distance must be a positive length"),
+        ({"most_species": 0}, InputError, "most_species must be 1 or more, got 0"),
+        ({"most_species": True}, InputTypeError, "most_species must be an integer, got True"),
+        ({"most_species": 1.0}, InputTypeError, "most_species must be an integer"),
+        ({"species_degrees": 1}, InputTypeError, "species_degrees must be None or a dict of integers by symbol"),
+        ({"species_degrees": {"Q": 1}}, InputError, r"species_degrees must have chemical symbols .*, got \['Q'\]"),
+        ({"species_degrees": {6: 1}}, InputError, r"species_degrees must have chemical symbols .*, got \[6\]"),
+        ({"species_degrees": {"C": -1}}, InputError, r"species_degrees\['C'\] must be 0 or more, got -1"),
+        ({"species_degrees": {"C": True}}, InputTypeError, r"species_degrees\['C'\] must be an integer, got True"),
+        ({"species_degrees": {"C": 1.0}}, InputTypeError, r"species_degrees\['C'\] must be an integer"),
+        ({"species_degrees": {"C": 41}}, InputError, r"species_degrees\['C'\] must be at most 40, got 41"),
+        ({"species_degrees": {"C": 40}}, InputError, "degrees leave no product; raise them"),
+        (
+            {"species_degrees": {"C": 1}, "compression": {"species": [[1.0]]}},
+            InputError,
+            r"species_degrees is about species, but compression=\{'species': .*\} mixes these",
+        ),
+        ({"species_degrees": {"C": 1}, "compression": "mu2"}, InputError, "compression='mu2' mixes these"),
     ],
 )
 def test_rules_that_cannot_be_meant(options, error, message):
@@ -242,6 +278,41 @@ def test_rules_that_cannot_be_meant(options, error, message):
         Products(species=["C"], **options).transform(molecule("C2H2")[:2])
 
 
+# ---------------------------------------------------------------- many species
+
+TWELVE = ["H", "C", "N", "O", "F", "Na", "Mg", "Al", "Si", "P", "S", "Cl"]
+
+
 def test_many_species_are_counted_before_any_memory_is_taken():
-    with pytest.raises(InputError, match="more than 200000 products of 20 species"):
+    with pytest.raises(InputError, match=r"there are \d+ products of 20 species, more than 200000"):
         Products(species=list(range(1, 21))).get_feature_names_out()
+
+
+def test_the_refusal_tells_how_many_there_would_be_and_what_helps():
+    count = round(_core.product_count(12, 7, 3, (6, 8, 8, 8)))
+    with pytest.raises(InputError, match=f"there are {count} products of 12 species, more than 200000") as error:
+        Products(5.0, (6, 8, 8, 8), TWELVE).get_feature_names_out()
+    for remedy in ("lower the degrees", "most_species", "species_degrees", "compression={'species': k}"):
+        assert remedy in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        {"most_species": 2},
+        {"species_degrees": dict.fromkeys(TWELVE[4:], 2)},
+        {"compression": {"species": np.random.default_rng(0).normal(size=(3, 12))}},
+    ],
+    ids=lambda remedy: next(iter(remedy)),
+)
+def test_what_the_refusal_names_helps(remedy):
+    atoms = bulk("NaCl", "rocksalt", 5.6)
+    rows = Products(5.0, (6, 8, 8, 8), TWELVE, **remedy).transform(atoms)
+    assert 1000 < rows.shape[1] < 50000
+    assert (rows != 0.0).any()
+
+
+def test_species_degrees_may_name_elements_that_are_not_there():
+    rule = {"species": ["C", "O"], "degrees": (3, 5)}
+    names = Products(species_degrees={"O": 1, "U": 3}, **rule).get_feature_names_out()
+    assert list(names) == list(Products(species_degrees={"O": 1}, **rule).get_feature_names_out())

@@ -69,7 +69,17 @@ class ProductsOnArrays(OnArrays, castile.Products):
     pass
 
 
-ON_ARRAYS = [SOAPOnArrays, SphericalExpansionOnArrays, RadialSpectrumOnArrays, ProductsOnArrays]
+class BispectrumOnArrays(OnArrays, castile.Bispectrum):
+    pass
+
+
+ON_ARRAYS = [
+    SOAPOnArrays,
+    SphericalExpansionOnArrays,
+    RadialSpectrumOnArrays,
+    ProductsOnArrays,
+    BispectrumOnArrays,
+]
 EXPECTED_FAILED_CHECKS = {
     "check_do_not_raise_errors_in_init_or_set_params": (
         "it sets the parameter 'unknown' of **unknown, which is there to refuse misspelled options"

@@ -100,7 +100,7 @@ def test_averages_are_those_of_coefficients_and_rows(frames, normalize):
 
 @pytest.mark.parametrize("cls", DESCRIPTORS)
 def test_a_linear_descriptor_has_equal_inner_and_outer_averages(cls, frames):
-    if cls in (castile.SOAP, castile.Products):
+    if cls in (castile.SOAP, castile.Products, castile.Bispectrum):
         pytest.skip("products are not linear")
     rows = [cls(**sizes_of(cls), average=average).fit_transform(frames) for average in ("inner", "outer")]
     assert_close(rows[0], rows[1], 1e-13)

@@ -17,7 +17,7 @@ SPECIES = ["H", "C", "N", "O", "F", "Mg", "Si", "S", "Cl", "Cu", "Zn", "Mo"]
 
 
 def make(cls, **options):
-    sizes = {"cutoff": 3.4, "n_max": 3, "l_max": 2, "sigma": 0.5, "species": SPECIES, "degrees": (2, 4, 4)}
+    sizes = {"cutoff": 3.4, "n_max": 3, "l_max": 2, "sigma": 0.5, "species": SPECIES, "degrees": (2, 4, 4), "degree": 5}
     names = cls._get_param_names()
     return cls(**{name: value for name, value in {**sizes, **options}.items() if name in names})
 
@@ -37,7 +37,29 @@ def tangents_of(frames):
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("cls", DESCRIPTORS)
 def test_derivatives_of_sparse_rows_are_those_of_dense_rows(cls, average, normalize, frames):
-    dense, sparse = (make(cls, average=average, normalize=normalize, sparse=choice) for choice in (False, True))
+    assert_sparse_rows_are_dense_rows(cls, frames, average=average, normalize=normalize)
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("cls", [castile.Products, castile.Bispectrum])
+def test_sparse_rows_know_which_species_have_coarser_functions(cls, average, frames):
+    """Rows that see as many species, but others, have other columns."""
+    degrees = {symbol: k % 3 for k, symbol in enumerate(SPECIES)}
+    assert_sparse_rows_are_dense_rows(cls, frames, average=average, species_degrees=degrees)
+
+
+def test_sparse_rows_of_species_that_no_function_is_left_of_are_empty(frames):
+    degrees = dict.fromkeys(SPECIES[1:], 20)
+    options = {"species_degrees": degrees, "center_weight": 1.0}
+    S = make(castile.Products, **options, sparse=True).transform(frames)
+    n_values = np.diff(S.indptr)
+    assert (n_values == 0).any()
+    assert (n_values > 0).any()
+    assert np.array_equal(S.toarray(), make(castile.Products, **options).transform(frames))
+
+
+def assert_sparse_rows_are_dense_rows(cls, frames, **options):
+    dense, sparse = (make(cls, **options, sparse=choice) for choice in (False, True))
     X, S = dense.transform(frames), sparse.transform(frames)
     assert np.array_equal(S.toarray(), X)
     rates = sparse.jvp(frames, *tangents_of(frames))

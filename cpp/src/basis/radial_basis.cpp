@@ -35,7 +35,9 @@ constexpr Entry registry[] = {
     {"tabulated", make<TabulatedBasis>, true},
 };
 
-void check(const RadialBasisParameters& p) {
+}  // namespace
+
+void check_radial_basis(const RadialBasisParameters& p) {
   if (!(std::isfinite(p.cutoff) && p.cutoff > 0.0)) {
     throw std::invalid_argument("cutoff must be a positive length in Å, got " + std::to_string(p.cutoff));
   }
@@ -49,8 +51,6 @@ void check(const RadialBasisParameters& p) {
                                 std::to_string(p.l_max));
   }
 }
-
-}  // namespace
 
 void require_n_max_at_most(int largest, const RadialBasisParameters& p) {
   if (p.n_max > largest) {
@@ -68,7 +68,7 @@ std::vector<std::string> radial_basis_names() {
 }
 
 std::unique_ptr<RadialBasis> make_radial_basis(const RadialBasisParameters& parameters) {
-  check(parameters);
+  check_radial_basis(parameters);
   if (parameters.contraction) {
     auto primitives = make_radial_basis(primitive_parameters(parameters));
     return std::make_unique<ContractedBasis>(parameters, std::move(primitives));

@@ -8,6 +8,7 @@
 
 #include "castile/memory.hpp"
 #include "descriptors/density_batch.hpp"
+#include "descriptors/narrow_heads.hpp"
 #include "descriptors/row_stream.hpp"
 #include "simd/kernels.hpp"
 
@@ -15,6 +16,8 @@ namespace castile {
 namespace {
 
 FeatureHeadParameters with_sizes(const DensityDescriptorParameters& p) {
+  // Heads of sizes that no expansion has may take long to make.
+  for (const RadialTableParameters& table : p.expansion.tables) check_radial_basis(table.basis);
   FeatureHeadParameters head = p.head;
   head.n_channels = p.species_mixing.empty() ? p.n_species : p.n_channels;
   head.n_max = p.expansion.n_max();
@@ -46,12 +49,10 @@ DensityDescriptor<T>::DensityDescriptor(const DensityDescriptorParameters& param
       head_(make_feature_head<T>(with_sizes(parameters))),
       expansion_(for_head(parameters.expansion, *head_), parameters.n_species),
       mixing_(parameters.n_species, parameters.n_channels, parameters.species_mixing) {
+  if (n_channels() > 0 && n_features() == 0) throw std::invalid_argument("degrees leave no product; raise them");
   // With mixed species, and where every feature is made of all channels, rows have all columns.
   if (mixing_.mixes() || !head_->columns_of_channels({}).empty()) return;
-  FeatureHeadParameters narrow = with_sizes(parameters);
-  for (narrow.n_channels = 0; narrow.n_channels < head_->n_channels(); ++narrow.n_channels) {
-    narrow_heads_.push_back(make_feature_head<T>(narrow));
-  }
+  narrow_heads_ = std::make_unique<const NarrowHeads<T>>(with_sizes(parameters));
 }
 
 template <typename T>
@@ -80,8 +81,8 @@ typename DensityDescriptor<T>::RowSpace DensityDescriptor<T>::whole_space() cons
 
 template <typename T>
 typename DensityDescriptor<T>::RowSpace DensityDescriptor<T>::space_of(std::vector<std::int32_t> channels) const {
-  if (channels.size() >= narrow_heads_.size()) return whole_space();
-  const FeatureHead<T>* head = narrow_heads_[channels.size()].get();
+  if (!narrow_heads_ || channels.size() >= static_cast<std::size_t>(n_channels())) return whole_space();
+  const FeatureHead<T>* head = narrow_heads_->of(channels);
   return {std::move(channels), head};
 }
 

@@ -173,7 +173,7 @@ JacobianLayout DensityDescriptor<T>::jacobian_layout(const Structures& structure
       for (std::int64_t center = block.first; center < block.last; ++center) {
         const auto& [ids, species] = moving[static_cast<std::size_t>(center)];
         const std::int64_t own = batch.moving(block.frame, center);
-        if (!sparse || narrow_heads_.empty()) {
+        if (!sparse || !narrow_heads_) {
           builder.start_row(whole.channels, whole.size());
           add_blocks(block.frame, ids, own, narrow_in_whole);
           continue;

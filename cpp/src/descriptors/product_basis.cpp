@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <iomanip>
 #include <map>
 #include <random>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -130,11 +132,20 @@ std::vector<std::vector<int>> independent_paths(const std::vector<int>& l, const
   return kept;
 }
 
-void check_degrees(const std::vector<int>& degrees) {
-  if (degrees.empty() || degrees.size() > static_cast<std::size_t>(ProductBasis::most_factors)) {
-    throw std::invalid_argument("degrees must be one for each order, of 1 to 5 factors, got " +
-                                std::to_string(degrees.size()));
-  }
+/// Before any of them is made.
+void check_count(int n_channels, int n_max, int l_max, const ProductRule& rule) {
+  const double count = count_products(n_channels, n_max, l_max, rule);
+  if (count <= static_cast<double>(ProductBasis::most_functions)) return;
+  std::ostringstream message;
+  message << "there are " << std::setprecision(15) << count << " products of " << n_channels << " species, more than "
+          << ProductBasis::most_functions << "; lower the degrees (or n_max and l_max), or use most_species, "
+          << "species_degrees or compression={'species': k}";
+  throw std::invalid_argument(message.str());
+}
+
+[[noreturn]] void refuse_entries() {
+  throw std::invalid_argument("the products take more than " + std::to_string(ProductBasis::most_entries) +
+                              " multiplications; lower l_max (or the degrees)");
 }
 
 }  // namespace
@@ -153,21 +164,28 @@ int ProductBasis::l_max(const std::vector<int>& degrees) {
   return result;
 }
 
-ProductBasis::ProductBasis(int n_channels, int n_max, int l_max, const std::vector<int>& degrees) {
-  check_degrees(degrees);
-  find_functions(n_channels, n_max, l_max, degrees);
-  if (functions_.empty() && n_channels > 0) throw std::invalid_argument("degrees leave no product; raise them");
+ProductBasis::ProductBasis(int n_channels, int n_max, int l_max, const ProductRule& rule) {
+  check_count(n_channels, n_max, l_max, rule);
+  find_functions(n_channels, n_max, l_max, rule);
   make_list();
 }
 
-void ProductBasis::find_functions(int n_channels, int n_max, int l_max, const std::vector<int>& degrees) {
+void ProductBasis::find_functions(int n_channels, int n_max, int l_max, const ProductRule& rule) {
+  const auto& degrees = rule.degrees;
+  const auto degree = [&rule](const ProductFactor& f) {
+    const int own = rule.channel_degrees.empty() ? 0 : rule.channel_degrees[static_cast<std::size_t>(f.channel)];
+    return f.n + 1 + f.l + own;
+  };
+  const int highest = *std::max_element(degrees.begin(), degrees.end());
   std::vector<ProductFactor> factors;
   for (int channel = 0; channel < n_channels; ++channel) {
     for (int l = 0; l <= l_max; ++l) {
-      for (int n = 0; n < n_max; ++n) factors.push_back({channel, n, l});
+      for (int n = 0; n < n_max; ++n) {
+        const ProductFactor factor{channel, n, l};
+        if (degree(factor) <= highest) factors.push_back(factor);
+      }
     }
   }
-  const auto degree = [](const ProductFactor& f) { return f.n + 1 + f.l; };
   std::map<std::pair<std::vector<int>, std::vector<int>>, std::vector<std::vector<int>>> known;
   std::vector<std::size_t> chosen;
   const auto add_chosen = [&] {
@@ -184,22 +202,20 @@ void ProductBasis::find_functions(int n_channels, int n_max, int l_max, const st
       function.degrees = path;
       functions_.push_back(std::move(function));
     }
-    if (static_cast<std::int64_t>(functions_.size()) > most_functions) {
-      throw std::invalid_argument("degrees leave more than " + std::to_string(most_functions) + " products of " +
-                                  std::to_string(n_channels) + " species; lower them");
-    }
   };
-  const auto extend = [&](const auto& self, std::size_t n_left, std::size_t from, int budget) -> void {
+  const auto extend = [&](const auto& self, std::size_t n_left, std::size_t from, int budget, int n_met) -> void {
     if (n_left == 0) return add_chosen();
     for (std::size_t index = from; index < factors.size(); ++index) {
+      const bool is_met = !chosen.empty() && factors[chosen.back()].channel == factors[index].channel;
+      if (!is_met && n_met == rule.most_channels) break;  // nor are the channels of those that follow
       // Each of those that follow takes at least one.
       if (degree(factors[index]) + static_cast<int>(n_left) - 1 > budget) continue;
       chosen.push_back(index);
-      self(self, n_left - 1, index, budget - degree(factors[index]));
+      self(self, n_left - 1, index, budget - degree(factors[index]), n_met + (is_met ? 0 : 1));
       chosen.pop_back();
     }
   };
-  for (std::size_t order = 1; order <= degrees.size(); ++order) extend(extend, order, 0, degrees[order - 1]);
+  for (std::size_t order = 1; order <= degrees.size(); ++order) extend(extend, order, 0, degrees[order - 1], 0);
   // Columns that rows with few channels have are then few runs.
   const auto channels = [](const ProductFunction& f) {
     std::set<int> set;
@@ -229,12 +245,18 @@ void ProductBasis::make_list() {
   };
   // Nodes of coupled tensors: two tensors by their first nodes and degrees, and the degree of the result.
   std::map<std::array<std::int32_t, 5>, std::int32_t> coupled_of;
+  std::map<std::array<int, 3>, std::vector<CouplingEntry>> coupling_of;
   const auto couple = [&](std::int32_t a, int la, std::int32_t b, int lb, int l) {
     const std::array<std::int32_t, 5> id{a, la, b, lb, l};
     const auto found = coupled_of.find(id);
     if (found != coupled_of.end()) return found->second;
     const std::int32_t first = next;
-    const auto all = real_coupling(la, lb, l);
+    auto coupling = coupling_of.find({la, lb, l});
+    if (coupling == coupling_of.end()) {
+      coupling = coupling_of.emplace(std::array<int, 3>{la, lb, l}, real_coupling(la, lb, l)).first;
+    }
+    const auto& all = coupling->second;
+    if (static_cast<std::int64_t>(entries_.size() + all.size()) > most_entries) refuse_entries();
     auto entry = all.begin();
     for (int m = 0; m <= 2 * l; ++m) {
       for (; entry != all.end() && entry->third == m; ++entry) {

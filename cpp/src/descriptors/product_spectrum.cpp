@@ -20,7 +20,7 @@ void fill_node(T* nodes, std::int32_t node, T value) {
 
 template <typename T>
 ProductSpectrum<T>::ProductSpectrum(const FeatureHeadParameters& p)
-    : FeatureHead<T>(p), basis_(p.n_channels, p.n_max, p.l_max, p.product_degrees) {
+    : FeatureHead<T>(p), basis_(p.n_channels, p.n_max, p.l_max, p.product_rule) {
   for (const ProductBasis::Entry& entry : basis_.entries()) {
     left_.push_back(entry.i);
     right_.push_back(entry.j);

@@ -8,11 +8,16 @@
 namespace castile {
 namespace {
 
-double log_factorial(int n) { return std::lgamma(static_cast<double>(n) + 1.0); }
+std::vector<double> log_factorials(int most) {
+  std::vector<double> values;
+  for (int n = 0; n <= most; ++n) values.push_back(std::lgamma(static_cast<double>(n) + 1.0));
+  return values;
+}
 
 /// <l1 m1 l2 m2 | l m>, by Racah's sum.
-double clebsch_gordan(int l1, int m1, int l2, int m2, int l, int m) {
+double clebsch_gordan(int l1, int m1, int l2, int m2, int l, int m, const std::vector<double>& log_factorials) {
   if (m1 + m2 != m || std::abs(m1) > l1 || std::abs(m2) > l2 || std::abs(m) > l) return 0.0;
+  const auto log_factorial = [&](int n) { return log_factorials[static_cast<std::size_t>(n)]; };
   const double front =
       0.5 * (std::log(2.0 * l + 1.0) + log_factorial(l + l1 - l2) + log_factorial(l - l1 + l2) +
              log_factorial(l1 + l2 - l) - log_factorial(l1 + l2 + l + 1) + log_factorial(l + m) + log_factorial(l - m) +
@@ -47,14 +52,16 @@ std::vector<Part> complex_parts(int m) {
 std::vector<CouplingEntry> real_coupling(int l1, int l2, int l) {
   constexpr double rounding = 1e-13;
   std::vector<CouplingEntry> entries;
+  const std::vector<double> logs = log_factorials(l1 + l2 + l + 1);
   for (int m = -l; m <= l; ++m) {
     for (int m1 = -l1; m1 <= l1; ++m1) {
       for (int m2 = -l2; m2 <= l2; ++m2) {
+        if (std::abs(m) != std::abs(m1 + m2) && std::abs(m) != std::abs(m1 - m2)) continue;  // zero
         std::complex<double> sum = 0.0;
         for (const Part& a : complex_parts(m1)) {
           for (const Part& b : complex_parts(m2)) {
             for (const Part& c : complex_parts(m)) {
-              sum += c.factor * std::conj(a.factor * b.factor) * clebsch_gordan(l1, a.m, l2, b.m, l, c.m);
+              sum += c.factor * std::conj(a.factor * b.factor) * clebsch_gordan(l1, a.m, l2, b.m, l, c.m, logs);
             }
           }
         }

@@ -136,9 +136,9 @@ class DensityDescriptor(_checks.CheckedParameters, VersionedPickle, TransformerM
         self.variance_kept_ = variance_kept
         return self
 
-    def _product_degrees(self) -> tuple[int, ...]:
-        """Return the rule for products of coefficients; empty where there are none."""
-        return ()
+    def _product_rule(self, species: Sequence[str]) -> dict[str, Any] | None:
+        """Return what the core takes to tell which products of coefficients there are; None where there are none."""
+        return None
 
     def _radial_functions(self, cutoff: float) -> str | TabulatedBasis:
         """Return the radial basis for neighbors with a cutoff."""

@@ -16,7 +16,7 @@ from castile.descriptors._rows import AVERAGES
 from castile.descriptors.tabulated import TabulatedBasis
 from castile.errors import InputError, InputTypeError, NotFittedError
 
-__all__ = ["Learned", "core_parameters", "expansion_parameters", "number_of_primitives"]
+__all__ = ["Learned", "core_parameters", "expansion_parameters", "number_of_primitives", "species_integers"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def core_parameters(descriptor: Any, species: tuple[str, ...], learned: Learned)
         "center_weight": _checks.real("center_weight", descriptor.center_weight),
         "species_mixing": _species_mixing(compression, learned, len(species)),
         "tensor_matrices": tensor,
-        "product_degrees": list(descriptor._product_degrees()),
+        "product_rule": descriptor._product_rule(species),
         "normalize": _checks.flag("normalize", descriptor.normalize),
         "average": _checks.choice("average", descriptor.average, AVERAGES).removesuffix("_per_species"),
     }
@@ -107,7 +107,7 @@ def expansion_parameters(descriptor: Any, species: tuple[str, ...], n_max: int) 
         "center_weight": _checks.real("center_weight", descriptor.center_weight),
         "species_mixing": None,
         "tensor_matrices": None,
-        "product_degrees": [],
+        "product_rule": None,
         "normalize": False,
         "average": "off",
     }
@@ -247,6 +247,14 @@ def _check_symbols(name: str, by_symbol: Mapping[Any, Any]) -> None:
     wrong = [key for key in by_symbol if not isinstance(key, str) or key not in atomic_numbers]
     if wrong:
         raise InputError(f"{name} must have chemical symbols for keys, got {wrong}")
+
+
+def species_integers(name: str, by_symbol: Any, highest: int) -> dict[str, int]:
+    """Return integers from 0 to ``highest`` by symbol."""
+    if not isinstance(by_symbol, Mapping):
+        raise InputTypeError(f"{name} must be None or a dict of integers by symbol, got {by_symbol!r}")
+    _check_symbols(name, by_symbol)
+    return {symbol: _checks.integer(f"{name}[{symbol!r}]", value, 0, highest) for symbol, value in by_symbol.items()}
 
 
 def _species_weights(weights: Any, species: Sequence[str]) -> list[float]:

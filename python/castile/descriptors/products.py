@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from castile import _checks, _core
-from castile.descriptors._base import DensityDescriptor
 from castile.descriptors._parameters import number_of_primitives
+from castile.descriptors._product_base import MOST_DEGREE, ProductDescriptor
 from castile.descriptors.tabulated import TabulatedBasis
 from castile.errors import InputError, InputTypeError
 
@@ -23,10 +23,9 @@ _CORE, _DEAD = 0.75, 0.35  # of the neighbor distance: from where on, and up to 
 _NEIGHBORS = 2.35  # neighbor distances in a cutoff, where none is given
 _POINTS = 2001
 _MOST_DEGREES = 5
-_MOST_DEGREE = 40
 
 
-class Products(DensityDescriptor):
+class Products(ProductDescriptor):
     r"""Rotation- and reflection-invariant products of one to five coefficients of the neighbor density.
 
     With coefficients :math:`A_{a,nlm} = \sum_j R_n(r_{ij}) Y_{lm}(\hat r_{ij})` over the neighbors j of species a,
@@ -44,6 +43,11 @@ class Products(DensityDescriptor):
         Chemical symbols (or atomic numbers) that the columns are laid out for. None: learned by ``fit``.
     n_max, l_max : int, optional
         Number of radial functions and highest degree l of the coefficients; by default as many as ``degrees`` can use.
+    most_species : int, optional
+        How many different species there are at most among the factors of a product. None: any number.
+    species_degrees : dict, optional
+        What a factor of each species adds to the total degree of a product beside n + l, an integer of 0 or more; 0 for
+        those that it does not name. Rare or unimportant species get fewer functions. Not for mixtures of species.
     neighbor_distance : float, optional
         Å, of nearest neighbors: the scale of the distance that the Chebyshev polynomials are taken of. By default the
         cutoff over 2.35.
@@ -72,9 +76,16 @@ normalize, n_primitives, compression, sparse, dtype, accuracy
     >>> import castile
     >>> castile.Products(cutoff=5.0, degrees=(4, 6, 5)).fit_transform(bulk("Si")).shape
     (2, 23)
-    """
 
-    _kind = "product_spectrum"
+    Many species have many products: of twelve, these degrees alone would leave 220 391, more than are allowed. Here
+    none has more than two different species, and all but a few species have coarser functions.
+
+    >>> species = ["Al", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zr", "Nb", "Mo"]
+    >>> rare = {symbol: 1 for symbol in species[4:]}
+    >>> few = castile.Products(5.0, (6, 8, 8, 8), species, most_species=2, species_degrees=rare)
+    >>> len(few.get_feature_names_out())
+    8364
+    """
 
     degrees: Sequence[int]
     n_max: int | None  # type: ignore[assignment]
@@ -89,6 +100,8 @@ normalize, n_primitives, compression, sparse, dtype, accuracy
         *,
         n_max: int | None = None,
         l_max: int | None = None,
+        most_species: int | None = None,
+        species_degrees: Mapping[str, int] | None = None,
         neighbor_distance: float | None = None,
         radial_basis: str | TabulatedBasis = "chebyshev",
         sigma: float | Mapping[str, float] = 0.0,
@@ -125,7 +138,7 @@ normalize, n_primitives, compression, sparse, dtype, accuracy
             raise InputTypeError(f"degrees must be a sequence such as (8, 12, 10), got {degrees!r}")
         if not 1 <= len(degrees) <= _MOST_DEGREES:
             raise InputError(f"degrees must be 1 to 5 numbers, for products of 1, 2, ... coefficients, got {degrees!r}")
-        return tuple(_checks.integer("degrees", degree, 0, _MOST_DEGREE) for degree in degrees)
+        return tuple(_checks.integer("degrees", degree, 0, MOST_DEGREE) for degree in degrees)
 
     def _radial_functions(self, cutoff: float) -> str | TabulatedBasis:
         if self.radial_basis != "chebyshev":
@@ -134,35 +147,11 @@ normalize, n_primitives, compression, sparse, dtype, accuracy
         n_functions = number_of_primitives(self, self._radial_limit()) or self._radial_limit()
         return chebyshev_basis(n_functions, cutoff, _checks.positive_length("neighbor_distance", distance))
 
-    def _functions(self, core: Any) -> list[Any]:
-        sizes = core.n_channels, core.n_max, self._angular_limit()
-        return list(_core.product_functions(*sizes, self._product_degrees()))
-
-    def total_degrees(self) -> FloatArray:
-        """Return the sum over its factors of n + l, n counted from 1, for each column: how fine a function it is.
-
-        Returns
-        -------
-        ndarray of shape (n_features,)
-        """
-        core = self._core(self._species_or_raise())
-        functions = self._functions(core)
-        return np.array([float(sum(n + 1 + degree for _, n, degree in factors)) for factors, _ in functions])
-
-    def _feature_names(self, species: Sequence[str], core: Any) -> list[str]:
-        channels = self._channel_names(species, core)
-        names = []
-        for factors, couplings in self._functions(core):
-            parts = ["-".join(channels[channel] for channel, *_ in factors)]
-            parts += [f"n{n}l{degree}" for _, n, degree in factors]
-            names.append("_".join([*parts, *(f"L{degree}" for degree in couplings)]))
-        return names
-
 
 def count_products(n_channels: int, degrees: Sequence[int]) -> int:
     """Return how many functions a rule leaves for so many species, or their mixtures."""
     n_max, l_max = _core.product_sizes(tuple(degrees))
-    return len(_core.product_functions(n_channels, n_max, l_max, tuple(degrees)))
+    return round(_core.product_count(n_channels, n_max, l_max, tuple(degrees)))
 
 
 @lru_cache(maxsize=64)

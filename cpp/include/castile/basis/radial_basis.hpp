@@ -72,6 +72,9 @@ class RadialBasis {
   RadialBasisParameters parameters_;
 };
 
+/// Throws std::invalid_argument for sizes or lengths out of the range of all bases, naming the parameter.
+void check_radial_basis(const RadialBasisParameters& parameters);
+
 /// For the constructor of a basis whose functions lose their digits, or their use, beyond a number.
 void require_n_max_at_most(int largest, const RadialBasisParameters& parameters);
 

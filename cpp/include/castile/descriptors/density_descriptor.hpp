@@ -122,6 +122,9 @@ struct JacobianLayout {
   std::vector<Block> blocks;
 };
 
+template <typename T>
+class NarrowHeads;
+
 /// A descriptor made of a density expansion, a head and optional averaging and normalisation, with all its
 /// derivatives. Immutable and shared between threads; every result has the same bits for any number of threads.
 template <typename T>
@@ -228,7 +231,7 @@ class DensityDescriptor {
   std::unique_ptr<FeatureHead<T>> head_;
   DensityExpansion<T> expansion_;
   ChannelMixing<T> mixing_;
-  std::vector<std::unique_ptr<FeatureHead<T>>> narrow_heads_;  ///< for 0, 1, ... channels; empty if rows have no fewer
+  std::unique_ptr<const NarrowHeads<T>> narrow_heads_;  ///< of rows that see fewer channels; null if there are none
 };
 
 }  // namespace castile

@@ -7,6 +7,7 @@
 
 #include "castile/aligned.hpp"
 #include "castile/descriptors/density_expansion.hpp"
+#include "castile/descriptors/product_rule.hpp"
 
 namespace castile {
 
@@ -25,7 +26,7 @@ struct FeatureHeadParameters {
   /// n_max).
   int n_tensor_features = 0;
   std::vector<double> tensor_matrices;
-  std::vector<int> product_degrees;  ///< of "product_spectrum": for each order
+  ProductRule product_rule;  ///< of "product_spectrum"
 };
 
 /// The channels that one neighbor adds to: its weight in each channel of the coefficients, in their order.

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "castile/descriptors/product_rule.hpp"
+
 namespace castile {
 
 /// A density coefficient without its m; n counts from 0.
@@ -17,20 +19,19 @@ struct ProductFunction {
   std::vector<int> degrees;  ///< of the couplings: none up to two factors, L12 up to four, L12 and L34 of five
 };
 
-/// All invariant and linearly independent products of density coefficients under a rule for their total degrees, and
-/// the list of multiplications that computes them with shared factors.
+/// All invariant and linearly independent products of density coefficients under a rule, and the list of
+/// multiplications that computes them with shared factors.
 ///
 /// Drautz, Phys. Rev. B 99, 014104 (2019), doi:10.1103/PhysRevB.99.014104; Dusson et al., J. Comput. Phys. 454, 110946
 /// (2022), doi:10.1016/j.jcp.2022.110946.
 class ProductBasis {
  public:
-  /// `degrees[k]` bounds the sum over the k + 1 factors of n + l, n counted from 1; beside that, there are no more than
-  /// `n_max` radial functions and no degrees beyond `l_max`. Throws std::invalid_argument for rules that leave no
-  /// function, and for more than `most_functions`.
-  ProductBasis(int n_channels, int n_max, int l_max, const std::vector<int>& degrees);
+  /// Beside the rule, there are no more than `n_max` radial functions and no degrees beyond `l_max`. Throws
+  /// std::invalid_argument for more than `most_functions`, and for more multiplications than `most_entries`.
+  ProductBasis(int n_channels, int n_max, int l_max, const ProductRule& rule);
 
   static constexpr std::int64_t most_functions = 200000;
-  static constexpr int most_factors = 5;
+  static constexpr std::int64_t most_entries = 1 << 24;  ///< of couplings, a quarter of a gigabyte
 
   /// Sizes of the coefficients that a rule can use.
   static int n_max(const std::vector<int>& degrees);
@@ -60,7 +61,7 @@ class ProductBasis {
   const std::vector<Entry>& entries() const { return entries_; }
 
  private:
-  void find_functions(int n_channels, int n_max, int l_max, const std::vector<int>& degrees);
+  void find_functions(int n_channels, int n_max, int l_max, const ProductRule& rule);
   void make_list();
 
   std::vector<ProductFunction> functions_;
