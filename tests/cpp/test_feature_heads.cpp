@@ -363,6 +363,36 @@ TEST_CASE_TEMPLATE("a pair's Jacobian is the jvp along its part of the coefficie
   });
 }
 
+TEST_CASE_TEMPLATE("several centers and neighbors have the bits that each has alone", T, double, float) {
+  for (const std::string& name : castile::feature_head_names()) {
+    CAPTURE(name);
+    const auto head = make_feature_head<T>(head_parameters(name, n_species, 3, 2));
+    std::vector<Coefficients<T>> centers;
+    std::vector<const Coefficients<T>*> pointers;
+    for (unsigned k = 0; k < 21; ++k) {
+      centers.push_back(random_coefficients<T>(environments[k % environments.size()], 3, 2, 7 + k));
+    }
+    for (const auto& c : centers) pointers.push_back(&c);
+    const auto n = static_cast<std::int64_t>(centers.size());
+    const auto size = static_cast<std::size_t>(head->n_features());
+    typename FeatureHead<T>::Scratch scratch, other;
+    std::vector<T> rows(centers.size() * size), row(size), seeds;
+    for (const double value : random_numbers(rows.size(), 5)) seeds.push_back(static_cast<T>(value));
+    head->forward_rows(n, pointers.data(), rows.data(), scratch);
+    std::vector<std::vector<T>> gradients(centers.size());
+    std::vector<std::vector<T>*> to;
+    for (auto& gradient : gradients) to.push_back(&gradient);
+    head->vjp_rows(n, pointers.data(), seeds.data(), to.data(), scratch);
+    std::vector<T> alone;
+    for (std::size_t k = 0; k < centers.size(); ++k) {
+      head->forward(centers[k], row.data(), other);
+      CHECK(std::equal(row.begin(), row.end(), rows.begin() + static_cast<std::ptrdiff_t>(k * size)));
+      head->vjp(centers[k], seeds.data() + k * size, alone, other);
+      CHECK(alone == gradients[k]);
+    }
+  }
+}
+
 TEST_CASE("an unknown head is refused") {
   CHECK_THROWS_AS(make_feature_head<double>(head_parameters("bispectrum of order 9", 1, 4, 4)), std::invalid_argument);
 }

@@ -140,8 +140,8 @@ def fit(  # noqa: PLR0917 -- the arguments are options of the command line
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.", rich_help_panel=_RUN)] = 0,
     max_memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="What fitting may take, as in 2GiB.", rich_help_panel=_RUN)
-    ] = "2GiB",
+        str, typer.Option(metavar="SIZE", help="What fitting may take, as in 4GiB.", rich_help_panel=_RUN)
+    ] = "4GiB",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPUs to use (default: all there are).", rich_help_panel=_RUN)
     ] = None,

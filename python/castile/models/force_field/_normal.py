@@ -130,7 +130,7 @@ class NormalEquations:
         InputError
             For a noise of unknown kinds, none for a kind with rows, or one that is not above zero.
         IllConditionedError
-            If the condition number of I + H is estimated above 1e14; :class:`TriangularState` takes the same rows.
+            If the condition number of I + H is estimated above 1e15; :class:`TriangularState` takes the same rows.
         """
         sigmas = check_noise(noise, self.kinds, self.n_rows)
         with one_thread():
@@ -201,7 +201,12 @@ class NormalEquations:
         return self._sums[kind]
 
     def _factorized(self, sigmas: Mapping[str, float], precision: FloatArray) -> tuple[FloatArray, float]:
-        """Return the upper triangle R with R'R = P + H, and the condition number of that."""
+        """Return the upper triangle R with R'R = P + H, and the condition number of that, scaled to a unit diagonal.
+
+        Sums and factorization have errors that are in proportion to the roots of both diagonal elements, so that the
+        scale of the columns does not matter: Higham, Accuracy and Stability of Numerical Algorithms (2002), section
+        10.1.
+        """
         require_memory(8 * self.n_columns**2, "the solution", "take fewer sparse points or functions")
         matrix = np.zeros((self.n_columns, self.n_columns), order="F")
         for kind, sigma in sigmas.items():
@@ -209,6 +214,9 @@ class NormalEquations:
             for columns in _panels(self.n_columns):
                 matrix[:, columns] += self._sums[kind].gram[:, columns] * sigma**-2
         matrix.flat[:: self.n_columns + 1] += precision
+        scales = np.sqrt(matrix.diagonal())
+        for columns in _panels(self.n_columns):
+            matrix[:, columns] /= scales[:, None] * scales[columns]
         norm = _one_norm(matrix)
         factor, info = scipy.linalg.lapack.dpotrf(matrix, lower=0, clean=1, overwrite_a=1)
         reciprocal = scipy.linalg.lapack.dpocon(factor, norm, uplo="U")[0] if info == 0 else 0.0
@@ -218,6 +226,7 @@ class NormalEquations:
                 f"the normal equations cannot be solved in double precision (condition number {estimate}, at most "
                 f"{LARGEST_CONDITION:.0e}); raise the noise, narrow the prior, or use a triangular factorization"
             )
+        factor *= scales
         return factor, float(1.0 / reciprocal)
 
     def _misfits(self, mean: FloatArray, sigmas: Mapping[str, float]) -> dict[str, float]:

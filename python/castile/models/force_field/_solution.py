@@ -28,8 +28,8 @@ __all__ = ["LARGEST_CONDITION", "IllConditionedError", "Solution"]
 
 FloatArray = npt.NDArray[np.float64]
 
-LARGEST_CONDITION = 1e14
-"""Of I + H: beyond, its Cholesky factor is noise where the data say little."""
+LARGEST_CONDITION = 1e15
+"""Of I + H, scaled to a unit diagonal: beyond, its Cholesky factor is noise where the data say little."""
 
 
 class IllConditionedError(InputError):

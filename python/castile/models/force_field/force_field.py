@@ -63,7 +63,7 @@ __all__ = ["ForceField"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_DEFAULT_MEMORY = 1 << 31
+_DEFAULT_MEMORY = 1 << 32
 
 
 class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
@@ -109,7 +109,7 @@ class ForceField(VersionedPickle, BaseEstimator):  # type: ignore[misc]
         Share of the frames of ``fit`` that are held out at first, three or more, to see how large errors are beside
         their standard deviations; these are then scaled. Zero, or fewer than nine frames: none are, and standard
         deviations are those of the posterior, far too small as a rule. ``partial_fit`` keeps the factors of ``fit``.
-    max_memory : int, default=2**31
+    max_memory : int, default=2**32
         Bytes that fitting may take beyond the data and the compiled core, whatever the number of frames. With little
         of it, sparse points are chosen from fewer environments.
     seed : int, default=0

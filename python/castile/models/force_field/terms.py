@@ -40,7 +40,7 @@ _WEIGHT_RADIUS = 1.28
 _SHORTEST_CUTOFF = 5.0  # Å
 _SHORTEST_NEIGHBOR = 1.8  # Å: bonds to hydrogen are no measure of what surrounds an atom
 
-_MOST_POINTS, _POINTS_TOGETHER = 2000, 5000
+_POINTS, _MOST_POINTS, _POINTS_TOGETHER = 1500, 2000, 6000
 
 _FEWEST_FUNCTIONS = 200
 # Degrees by order, from coarse to fine; the steps of one species have 8 to 2 600 functions.
@@ -80,8 +80,8 @@ class SoapTerm:
         Power of the kernel; 1 is a linear model of the power spectrum, 2 one whose cost does not depend on the number
         of sparse points.
     n_sparse : int, optional
-        Sparse points of each species, at most; fewer if the data hold fewer that are not alike. By default 2 000 for
-        each of one or two species, and 5 000 for more of them together.
+        Sparse points of each species, at most; fewer if the data hold fewer that are not alike. By default 1 500 for
+        one species, 2 000 for each of two or three, and 6 000 together for more.
     selection : {"cholesky", "cur", "fps", "random"}
         How they are chosen, see :func:`castile.select`.
     cutoff : float, optional
@@ -124,7 +124,7 @@ class SoapTerm:
         """Return how many sparse points each of several species gets at most."""
         if self.n_sparse is not None:
             return self.n_sparse
-        return min(_MOST_POINTS, max(1, _POINTS_TOGETHER // n_species))
+        return _POINTS if n_species == 1 else max(1, min(_MOST_POINTS, _POINTS_TOGETHER // n_species))
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ def _check_numbers(term: Term) -> None:
 PRESETS: dict[str, tuple[Term, ...]] = {
     "fast": (ProductTerm(),),
     "balanced": (SoapTerm(zeta=2.0), ProductTerm()),
-    "accurate": (SoapTerm(zeta=2.0), ProductTerm(n_functions=2500)),
+    "accurate": (SoapTerm(zeta=2.0, n_sparse=2000), ProductTerm(n_functions=2500)),
 }
 """Terms by name, from the fastest to the most accurate."""
 

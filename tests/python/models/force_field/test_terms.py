@@ -101,9 +101,9 @@ def test_molecules_have_lengths_too():
 
 
 def test_numbers_of_points_by_default():
-    assert SoapTerm().points_of_each(1) == SoapTerm().points_of_each(2) == 2000
-    assert SoapTerm().points_of_each(3) == 1666
-    assert SoapTerm().points_of_each(10) == 500
+    assert SoapTerm().points_of_each(1) == 1500
+    assert SoapTerm().points_of_each(2) == SoapTerm().points_of_each(3) == 2000
+    assert SoapTerm().points_of_each(10) == 600
     assert SoapTerm(n_sparse=7).points_of_each(10) == 7
 
 
