@@ -306,6 +306,6 @@ def test_memory_is_asked_for(monkeypatch):
 def test_what_is_too_ill_conditioned_is_refused():
     state = NormalEquations(30)
     state.add("energy", np.random.default_rng(0).standard_normal((10, 30)), np.ones(10))
-    with pytest.raises(IllConditionedError, match=r"condition number .*, at most 1e\+14\); raise the noise"):
+    with pytest.raises(IllConditionedError, match=r"condition number .*, at most 1e\+15\); raise the noise"):
         state.solve({"energy": 1e-8})
     state.solve({"energy": 1e-5})

