@@ -11,7 +11,8 @@ from references.clebsch_gordan import coupling
 from scipy.special import sph_harm_y
 
 import castile
-from castile import Products, _core
+from castile import Products, SphericalExpansion, _core
+from castile.descriptors.products import chebyshev_basis
 from castile.errors import InputError, InputTypeError
 
 # ---------------------------------------------------------------- which there are
@@ -316,3 +317,23 @@ def test_species_degrees_may_name_elements_that_are_not_there():
     rule = {"species": ["C", "O"], "degrees": (3, 5)}
     names = Products(species_degrees={"O": 1, "U": 3}, **rule).get_feature_names_out()
     assert list(names) == list(Products(species_degrees={"O": 1}, **rule).get_feature_names_out())
+
+
+@pytest.mark.parametrize(("cutoff", "neighbor"), [(5.2, 2.35), (5.0, 1.8), (3.0, 2.4)])
+def test_radial_functions_level_off_where_atoms_are_too_close(cutoff, neighbor):
+    """So that products of them do not grow without bounds: no polynomial is beyond one, and all end with slope zero."""
+    basis = chebyshev_basis(13, cutoff, neighbor)
+    expansion = SphericalExpansion(
+        cutoff, 13, 0, sigma=0.0, radial_basis=basis, species=["Ar"], center_weight=0.0, cutoff_function=None
+    )
+
+    def values(r):
+        rows = expansion.transform([Atoms("Ar2", [[0, 0, 0], [0, 0, d]]) for d in r])[::2]
+        return rows * np.sqrt(4.0 * np.pi) / ((1.0 - (r / cutoff) ** 2) ** 2)[:, None]
+
+    assert np.abs(values(np.linspace(0.01, 0.999 * cutoff, 400))).max() < 1.0 + 1e-4
+    core, h = 0.75 * min(neighbor, cutoff / 1.5), 0.005
+    below, at, above = values(np.array([core - h, core, core + h]))[:, 1]
+    assert at - below == pytest.approx(above - at, rel=0.1)  # smooth where that sets in
+    dead = 0.3 * min(neighbor, cutoff / 1.5)
+    np.testing.assert_allclose(values(np.linspace(0.01, dead, 9)), 1.0, atol=1e-6)

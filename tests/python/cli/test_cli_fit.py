@@ -58,6 +58,17 @@ def test_every_option_of_the_model_is_passed_on(tmp_path, folder, run):
     np.testing.assert_array_equal(model.weights_, expected.weights_)
 
 
+def test_presets_are_chosen_by_name(tmp_path, folder, run, words):
+    out = tmp_path / "fast.castile"
+    status, text = run("fit", folder / "train.xyz", "-o", out, "--preset", "fast", "--calibration", 0)
+    assert status == 0, text
+    assert "479 functions of up to 4 factors for each species" in words(text)
+    assert [type(term) for term in castile.load(out).terms] == [castile.ProductTerm]
+    status, text = run("fit", folder / "train.xyz", "-o", tmp_path / "x", "--preset", "quick")
+    assert status != 0
+    assert "one of 'fast', 'balanced', 'accurate', got 'quick'" in words(text)
+
+
 def test_keys_of_labels_can_be_named_and_left_out(tmp_path, silicon, run):
     for number, atoms in enumerate(silicon[:12]):
         copy = atoms.copy()

@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 _MOST_FUNCTIONS = 500  # the smoothest ones
 _CANDIDATES = 2_500  # neighborhoods that the active ones are chosen among
 _UNSEEN = 1e-2  # of the root mean square of a function: what counts as much as an active neighborhood, if none has it
-_ATOMS_AT_ONCE = 4_096
+_ATOMS_AT_ONCE, _BYTES_AT_ONCE = 4_096, 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Domain:
         descriptor = terms[self.term].descriptor
         offsets = _offsets(frames)
         found = np.zeros(offsets[-1])
-        for first, last in cut(offsets, _ATOMS_AT_ONCE):
+        for first, last in cut(offsets, _atoms_at_once(descriptor)):
             rows = descriptor.transform(frames[first:last])[:, self.columns]
             symbols = np.concatenate([atoms.get_chemical_symbols() for atoms in frames[first:last]] or [[]])
             part = found[offsets[first] : offsets[last]]
@@ -104,11 +104,17 @@ def _inverse(descriptor: Any, columns: npt.NDArray[np.int64], frames: list[Any],
         _, pivots = scipy.linalg.qr(candidates.T, mode="r", pivoting=True, check_finite=False)
         inverse = scipy.linalg.inv(candidates[pivots[: len(columns)]], check_finite=False) / scale[:, None]
     largest = max(float(_largest(rows, inverse).max()) for rows in _rows(descriptor, columns, frames, symbol))
-    return np.ascontiguousarray(inverse / largest)
+    # Of atoms that have no neighbors anywhere, all products are zero.
+    return np.ascontiguousarray(inverse / (largest or 1.0))
 
 
 def _offsets(frames: list[Any]) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum([len(atoms) for atoms in frames], dtype=np.int64)])
+
+
+def _atoms_at_once(descriptor: Any) -> int:
+    """Return of how many atoms all features are small."""
+    return max(1, min(_ATOMS_AT_ONCE, _BYTES_AT_ONCE // (8 * len(descriptor.get_feature_names_out()))))
 
 
 def _largest(rows: FloatArray, inverse: FloatArray) -> FloatArray:
@@ -135,5 +141,5 @@ def _some_rows(
 def _rows(descriptor: Any, columns: npt.NDArray[np.int64], frames: list[Any], symbol: str) -> Iterator[FloatArray]:
     """Yield products of all centers of a species, for some frames after the other."""
     frames = [atoms for atoms in frames if symbol in atoms.get_chemical_symbols()]
-    for first, last in cut(_offsets(frames), _ATOMS_AT_ONCE):
+    for first, last in cut(_offsets(frames), _atoms_at_once(descriptor)):
         yield descriptor.transform(frames[first:last], centers=symbol)[:, columns]

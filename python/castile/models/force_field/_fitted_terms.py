@@ -80,6 +80,11 @@ class FittedSoapTerm:
         """Number of sparse points."""
         return sum(map(len, self.points))
 
+    @property
+    def n_blocks(self) -> int:
+        """Of the prior: one for each species."""
+        return len(self.points)
+
     def columns(self) -> _core.DescriptorColumns:
         """Return what writes the columns."""
         points = list(self.points)
@@ -159,6 +164,7 @@ class FittedFunctions:
     prior_factor: float = 1.0
 
     kind: ClassVar[str]
+    n_blocks: ClassVar[int] = 1  # of the prior
 
     @property
     def n_features(self) -> int:

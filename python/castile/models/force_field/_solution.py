@@ -48,7 +48,7 @@ class Solution:
     log_evidence : float
         Logarithm of the marginal likelihood of the targets.
     condition : float
-        Estimate of the condition number of I + H.
+        Estimate of the condition number of I + H, scaled to a unit diagonal.
     noise : dict
         Standard deviation of the noise by kind.
     """

@@ -19,7 +19,7 @@ from castile.errors import InputError, InputTypeError
 from castile.models.force_field._assembly import Columns
 from castile.models.force_field._baseline import Baseline
 from castile.models.force_field._domain import Domain, domain_of
-from castile.models.force_field._fitted_terms import FittedSoapTerm, FittedTerm, fit_term
+from castile.models.force_field._fitted_terms import FittedTerm, fit_term
 from castile.models.force_field._lengths import Lengths, lengths_of, shortest_distances
 from castile.models.force_field._noise import KINDS
 from castile.models.force_field._repulsion import RepulsionRadii, radii_below
@@ -92,8 +92,7 @@ class Foundation(Survey):
     def whitened_sizes(self) -> list[int]:
         """Return how many whitened columns each term has."""
         blocks = iter(self.whitening.blocks)
-        counts = [len(term.points) if isinstance(term, FittedSoapTerm) else 1 for term in self.terms]
-        return [sum(next(blocks).n_whitened for _ in range(count)) for count in counts]
+        return [sum(next(blocks).n_whitened for _ in range(term.n_blocks)) for term in self.terms]
 
     def potential(self, weights: FloatArray, members: FloatArray | None = None) -> _core.Potential:
         """Return the potential of weights (n_columns,), and of a committee, (n_members, n_columns)."""

@@ -107,7 +107,11 @@ class TriangularState:
             factor *= signs[:, None]
             right = signs * right[:, 0]
             mean = scipy.linalg.solve_triangular(factor, right, check_finite=False)
+            # As that of normal equations, of a matrix with a unit diagonal.
+            scales = np.sqrt(np.einsum("ij,ij->j", factor, factor))
+            factor /= scales
             reciprocal, _ = scipy.linalg.lapack.dtrcon(factor, norm="1", uplo="U", diag="N")
+            factor *= scales
         noise = {kind: self.noise[kind] for kind in self.kinds if self.n_rows[kind] > 0}
         twice = rest + 2.0 * float(np.log(factor.diagonal()).sum()) - float(np.log(precision).sum())
         twice += sum(self.n_rows[kind] * np.log(2.0 * np.pi * sigma**2) for kind, sigma in noise.items())

@@ -43,7 +43,7 @@ _SHORTEST_NEIGHBOR = 1.8  # Å: bonds to hydrogen are no measure of what surroun
 _POINTS, _MOST_POINTS, _POINTS_TOGETHER = 1500, 2000, 6000
 
 _FEWEST_FUNCTIONS = 200
-# Degrees by order, from coarse to fine; the steps of one species have 8 to 2 600 functions.
+# Degrees by order, from coarse to fine; those of one species have 8 to 2 401 functions.
 _RULES: tuple[tuple[int, ...], ...] = (
     (8,),
     (8, 4),

@@ -190,13 +190,14 @@ class _Search:
         self.tuning = Tuning(self.preset)
         self.settings = self._first()
         self.sums: _Sums | None = None
+        self.longest = 0.0  # of the trials, in seconds
         self.failure: Exception = InputError("frames have no labels that could be left out and predicted")
 
     def run(self) -> tuple[Tuning, dict[str, Any]]:
         self._choose_frames()
         best = self._try(self.settings)
         for settings in self._candidates():
-            if time.monotonic() + best.seconds > self.end:
+            if time.monotonic() + self.longest > self.end:
                 break
             trial = self._try(settings)
             if trial.score < best.score:
@@ -209,7 +210,8 @@ class _Search:
     def _candidates(self) -> Iterator[Settings]:
         tried = {self.settings}
         for name, values in _CHOICES:
-            if not getattr(self.settings, name):  # of a term that the preset has not
+            # Of a term that the preset has not, or given.
+            if not getattr(self.settings, name) or (name == "cutoff" and self.model.cutoff is not None):
                 continue
             for value in values:
                 settings = replace(self.settings, **{name: value})
@@ -227,7 +229,8 @@ class _Search:
         first = self._measure(self.settings)
         share = self.budget / _TRIALS_IN_BUDGET
         n = int(np.clip(n * share / max(first.seconds, 1e-3), n, len(self.dataset)))
-        self.subset = self.dataset.subset(np.sort(order[:n]))
+        if n > len(self.subset):
+            self.subset = self.dataset.subset(np.sort(order[:n]))
         self.tuning.n_frames = n
 
     def _try(self, settings: Settings) -> Trial:
@@ -245,7 +248,9 @@ class _Search:
             errors = {}
             self.failure = error
         score = float(np.mean([np.log(max(value, 1e-12)) for value in errors.values()])) if errors else np.inf
-        return Trial(settings, score, errors, time.monotonic() - begin)
+        seconds = time.monotonic() - begin
+        self.longest = max(self.longest, seconds)
+        return Trial(settings, score, errors, seconds)
 
     def _first(self) -> Settings:
         """Return the settings of the preset with what the model says itself."""
@@ -268,11 +273,15 @@ class _Search:
 
     def _sums_for(self, settings: Settings) -> _Sums:
         """Return sums over the rows of all parts; the last ones are kept, for settings that need no others."""
-        key = replace(settings, energy_noise=1.0)
+        # Labels with deviations of their own are weighted against those of their kind.
+        own = bool(np.isfinite(self.subset.energy_sigmas).any())
+        key = settings if own else replace(settings, energy_noise=1.0)
         if self.sums is None or self.sums.settings != key or self.sums.subset is not self.subset:
             self.sums = None  # before there are others
             terms = self._terms(settings, trial=True)
             parameters = {"terms": terms, "calibration": 0.0, **dict.fromkeys(OF_PRESETS)}
+            if own:
+                parameters |= {"noise": self._noise(settings), "noise_factor": self._noise_factor()}
             self.sums = _Sums(clone(self.model).set_params(**parameters), self.subset, key)
         return self.sums
 
@@ -283,12 +292,12 @@ class _Search:
     def _terms(self, settings: Settings, trial: bool = False) -> tuple[Term, ...]:
         lengths = self.survey.lengths
         cutoff = cutoff_for(lengths, settings.cutoff) if self.model.cutoff is None else float(self.model.cutoff)
-        n_sparse = self.model.n_sparse
-        if trial:
-            n_sparse = min(n_sparse or _MOST_POINTS, _MOST_POINTS)
         terms: list[Term] = []
         for term in PRESETS[self.preset]:
             if isinstance(term, SoapTerm):
+                n_sparse = term.n_sparse if self.model.n_sparse is None else self.model.n_sparse
+                if trial:
+                    n_sparse = min(n_sparse or _MOST_POINTS, _MOST_POINTS)
                 sizes = {"n_max": settings.n_max, "l_max": settings.l_max}
                 soap = default_soap(self.survey.species, lengths, cutoff, sigma=settings.sigma, **sizes)
                 terms.append(replace(term, descriptor=soap, zeta=settings.zeta, n_sparse=n_sparse))
@@ -299,10 +308,13 @@ class _Search:
     def _parameters(self, settings: Settings) -> dict[str, Any]:
         parameters = {"terms": self._terms(settings), **dict.fromkeys(OF_PRESETS)}
         if settings.energy_noise != 1.0:
-            parameters["noise"] = self._noise(settings)
-            if self.model.noise_factor is None and self.model.noise is None:
-                parameters["noise_factor"] = "evidence"  # as without a change of this noise
+            parameters |= {"noise": self._noise(settings), "noise_factor": self._noise_factor()}
         return parameters
+
+    def _noise_factor(self) -> float | str | None:
+        """Return that of a model whose noise is given, where it is chosen as if it were not."""
+        chosen = self.model.noise_factor is None and self.model.noise is None
+        return "evidence" if chosen else self.model.noise_factor
 
 
 class _Sums:
@@ -318,6 +330,7 @@ class _Sums:
         self.others = np.setdiff1d(np.arange(len(subset)), np.concatenate(self.parts))
 
     def _state_of(self, part: npt.NDArray[np.int64]) -> NormalEquations:
+        self.model.foundation_ = self.foundation  # whose columns are packed
         self.model.state_ = NormalEquations(self.foundation.whitening.n_whitened)
         if len(part):
             self.model.accumulate(self.subset.subset(part))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.lj import LennardJones
 from checks import same_bits
 from scipy.spatial.transform import Rotation
 from tiny_force_fields import alloy, copper, fitted, labeled, shaken, small, small_products
@@ -96,6 +97,14 @@ def test_without_products_there_are_no_grades():
     assert small(terms=[PairTerm(4, 4.0)]).fit(copper()).foundation_.domain is None
     with pytest.raises(NotFittedError):
         ForceField().extrapolation_grade(copper(1))
+
+
+def test_atoms_without_neighbors_have_no_grade():
+    """All products of those in the training data are zero."""
+    lone = Atoms("Ar2", [[0, 0, 0], [30.0, 0, 0]])
+    ff = ForceField([ProductTerm(small_products(4.0))], baseline={"Ar": 0.0}, calibration=0.0)
+    ff.prepare([labeled(lone, LennardJones(sigma=3.4, epsilon=0.1, rc=12.0))])
+    assert all(np.isfinite(inverse).all() for inverse in ff.foundation_.domain.inverses)
 
 
 def test_no_frames_and_no_atoms(ff):

@@ -66,6 +66,23 @@ def test_nearly_singular_kernels_with_duplicates_up_to_the_largest_condition(noi
     np.testing.assert_allclose(normal.standard_deviations(new), triangular.standard_deviations(new), rtol=1e-3)
 
 
+def test_priors_that_are_narrower_are_those_of_normal_equations():
+    """As rows of the prior, and on the diagonal; the data determine fewer coefficients then."""
+    rows, targets = whitened_rows()
+    precision = np.repeat([1.0, 100.0], 20)
+    expected = filled(NormalEquations(40), rows, targets).solve(NOISE, precision)
+    solution = filled(TriangularState(40, NOISE), rows, targets, size=33).solve(precision)
+    np.testing.assert_allclose(solution.mean, expected.mean, rtol=1e-9)
+    np.testing.assert_allclose(solution.factor, expected.factor, rtol=1e-9, atol=1e-9)
+    assert solution.log_evidence == pytest.approx(expected.log_evidence, rel=1e-10)
+    P = np.diag(precision)
+    H = expected.factor.T @ expected.factor - P
+    determined = np.trace(np.linalg.solve(P + H, H))
+    assert expected.effective_rank(precision) == pytest.approx(determined, rel=1e-9)
+    wide = filled(NormalEquations(40), rows, targets).solve(NOISE)
+    assert determined < wide.effective_rank(np.ones(40))
+
+
 def test_it_serves_where_normal_equations_are_refused():
     """A condition number of 1e18, whatever the scale of columns: noise of 1e-8, and directions of 1 to 1e-10."""
     rng = np.random.default_rng(5)
@@ -76,6 +93,7 @@ def test_it_serves_where_normal_equations_are_refused():
         filled(NormalEquations(45), rows, targets).solve(noise)
     solution = filled(TriangularState(45, noise), rows, targets).solve()
     np.testing.assert_allclose(solution.mean, exact(A, targets["energy"], 1e-8), rtol=1e-6, atol=1e-6)
+    assert 1e15 < solution.condition < 1e20
 
 
 def test_columns_of_any_scale_are_no_trouble():
@@ -88,7 +106,7 @@ def test_columns_of_any_scale_are_no_trouble():
         filled(state, rows, targets)
         solution = state.solve(noise) if isinstance(state, NormalEquations) else state.solve()
         np.testing.assert_allclose(solution.mean, expected, rtol=1e-6, atol=1e-6)
-    assert 1e15 < solution.condition < 1e20
+        assert solution.condition < 1e6  # with a unit diagonal
 
 
 def test_fewer_rows_than_columns_leave_the_prior_where_they_say_nothing():

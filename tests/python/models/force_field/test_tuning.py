@@ -1,6 +1,7 @@
 """The search for settings, and learning curves."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,37 @@ def test_noise_that_is_tuned_is_set(few, monkeypatch):
         assert ff.noise is None
     else:
         assert ff.noise["energy"] == pytest.approx(factor * default["energy"])
+
+
+def test_noise_is_tried_on_the_sums_that_are_there(few, monkeypatch):
+    monkeypatch.setattr(tuning, "_CHOICES", (("energy_noise", (0.5, 2.0)),))
+    calls, right = [], ForceField.accumulate
+
+    def accumulate(self, frames, **options):
+        calls.append(len(frames))
+        return right(self, frames, **options)
+
+    monkeypatch.setattr(ForceField, "accumulate", accumulate)
+    ff = tuned(alloy(12))
+    assert len(ff.tuning_.trials) == 3
+    assert len(calls) == 3  # one for each part
+    calls.clear()
+    dataset = data.read(alloy(12))
+    tuned(replace(dataset, energy_sigmas=np.full(12, 0.01)))
+    assert len(calls) == 9  # labels with deviations of their own are weighted against the noise
+
+
+def test_settings_of_a_preset_are_those_that_it_has(few, monkeypatch):
+    monkeypatch.setattr(tuning, "_CHOICES", (("cutoff", (2.5,)), ("zeta", (4.0,)), ("n_functions", (8,))))
+    monkeypatch.setitem(tuning.PRESETS, "fast", (ProductTerm(n_functions=16),))
+    ff = ForceField("fast").tune(alloy(12), budget=60.0)
+    assert [trial.settings.zeta for trial in ff.tuning_.trials] == [0, 0, 0]
+    assert [type(term) for term in ff.terms] == [ProductTerm]
+    given = ForceField("fast", cutoff=4.0).tune(alloy(12), budget=60.0)
+    assert len(given.tuning_.trials) == 2  # the cutoff is not searched
+    assert given.terms[0].cutoff == 4.0
+    monkeypatch.setitem(tuning.PRESETS, "accurate", (SoapTerm(zeta=2.0, n_sparse=7), ProductTerm(n_functions=16)))
+    assert ForceField("accurate").tune(alloy(12), budget=0.01).terms[0].n_sparse == 7
 
 
 def test_isolated_atoms_stay_in_every_part(few):
